@@ -1,0 +1,127 @@
+/**
+ * The state machine of the embedded engines. One call is one commit: first what time has ended, then the groups in order, each
+ * decided by reads alone and, if it holds, written. A group sees the groups before it; a refused one leaves no trace.
+ *
+ * Cost: O(log n) per op in the tables; per commit a handful of reads besides.
+ */
+import { invariant } from "../../../core/invariant.ts";
+import type { Channel } from "../../../store/driver.ts";
+import type { Group, GroupResult, Op, OpResult, Refusal } from "../../../store/ops.ts";
+import { claim } from "./claim.ts";
+import { Decision } from "./decide.ts";
+import * as kv from "./kv-ops.ts";
+import * as queue from "./queue-ops.ts";
+import { Commit, Scope } from "./scope.ts";
+import type { Message } from "./scope.ts";
+import { endSession, openSession, reap, renewSession } from "./session-ops.ts";
+import type { PartitionRow, Tables } from "./tables.ts";
+
+export interface CommitOutcome {
+  readonly results: readonly GroupResult[];
+  /** Hints and messages to give out once the commit is durable. */
+  readonly channels: readonly Channel[];
+  readonly messages: readonly Message[];
+  /** False: nothing changed, nothing need be written. */
+  readonly isDirty: boolean;
+}
+
+/**
+ * Runs one commit over the tables. `intake` holds groups that users wrote in their own transactions: they are facts already, so
+ * that no bound or seal refuses them.
+ */
+export function runCommit(
+  tables: Tables,
+  groups: readonly Group[],
+  nowMs: number,
+  intake: readonly Group[] = [],
+): CommitOutcome {
+  const commit = new Commit(tables, nowMs);
+  reap(commit);
+  for (const group of intake) {
+    const result = runGroup(commit, group, true);
+    invariant(result.ok, "a group that was taken in can't be refused", result);
+  }
+  const results = groups.map((group) => runGroup(commit, group, false));
+  commit.end();
+  const { messages, isDirty } = commit;
+  return { results, channels: commit.channels(), messages, isDirty };
+}
+
+function runGroup(commit: Commit, group: Group, isForced: boolean): GroupResult {
+  const partition = openPartition(commit, group.partition);
+  if (partition.isSealed && !isForced) return { ok: false, refusal: sealed(partition) };
+  const scope = new Scope(commit, partition);
+  const refusal = new Decision(scope, isForced).judge(group.ops);
+  if (refusal !== undefined) return { ok: false, refusal };
+  const results: OpResult[] = [];
+  for (const op of group.ops) results.push(write(scope, op));
+  return { ok: true, revision: scope.endRevision, results };
+}
+
+function openPartition(commit: Commit, name: string): PartitionRow {
+  const row = commit.tables.partitionByName(name);
+  if (row !== undefined) return row;
+  commit.isDirty = true;
+  return commit.tables.createPartition(name);
+}
+
+function sealed(partition: PartitionRow): Refusal {
+  const { name, movedTo } = partition;
+  const place = movedTo === null ? "" : ` to ${movedTo}`;
+  const message = `Partition "${name}" was sealed and moved${place}: open the store there`;
+  return { index: 0, code: "MOVED", message, details: { partition: name, movedTo } };
+}
+
+function write(scope: Scope, op: Op): OpResult {
+  switch (op.op) {
+    case "kv.check":
+      return null;
+    case "kv.put":
+      return kv.put(scope, op);
+    case "kv.delete":
+      return kv.remove(scope, op);
+    case "kv.add":
+      return kv.add(scope, op);
+    case "kv.get":
+      return kv.get(scope, op);
+    case "session.open":
+      return openSession(scope, op);
+    case "session.renew":
+      return renewSession(scope, op);
+    case "session.end":
+      return endSession(scope, op);
+    case "bus.publish": {
+      const { name, no } = scope.partition;
+      scope.tables.publish(no, op.topic, op.message);
+      const channel: Channel = { kind: "bus", partition: name, name: op.topic };
+      scope.commit.messages.push({ channel, message: op.message });
+      scope.commit.isDirty = true;
+      return null;
+    }
+    default:
+      return writeQueue(scope, op);
+  }
+}
+
+function writeQueue(scope: Scope, op: Extract<Op, { queue: string }>): OpResult {
+  switch (op.op) {
+    case "queue.configure":
+      return queue.configure(scope, op);
+    case "queue.enqueue":
+      return queue.enqueue(scope, op);
+    case "queue.claim":
+      return claim(scope, op);
+    case "queue.settle":
+      return queue.settle(scope, op);
+    case "queue.progress":
+      return queue.progress(scope, op);
+    case "queue.cancel":
+      return queue.cancel(scope, op);
+    case "queue.redrive":
+      return queue.redrive(scope, op);
+    case "queue.pause":
+      return queue.pause(scope, op);
+    case "queue.purge":
+      return queue.purge(scope, op);
+  }
+}

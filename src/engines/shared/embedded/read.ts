@@ -1,0 +1,217 @@
+/** The reads of the embedded engines: each sees one state of the tables, and nothing whose time is up. */
+import { LIMITS } from "../../../core/limits.ts";
+import { invariant } from "../../../core/invariant.ts";
+import type {
+  KvChange,
+  KvChanges,
+  KvPage,
+  ListJobs,
+  ListKv,
+  JobPage,
+  QueueChanges,
+  Read,
+  ReadQueueChanges,
+  ReadQueues,
+  ReadResult,
+} from "../../../store/driver.ts";
+import type { JobState, JobView, QueueView, SessionView } from "../../../store/ops.ts";
+import { entryOf, isLive, liveKv } from "./kv-ops.ts";
+import type { JobRow, LeaseRow, QueueRow, Tables } from "./tables.ts";
+
+/** Journal rows that one read of changes looks at. */
+const JOURNAL_ROWS = 512;
+
+export function runRead(tables: Tables, read: Read, nowMs: number): ReadResult {
+  if (read.read === "store.info") {
+    const partitions = tables.partitions().map(({ name, revision, isSealed, movedTo }) => {
+      return { partition: name, revision, isSealed, movedTo };
+    });
+    return { clockMs: nowMs, partitions };
+  }
+  const partition = tables.partitionByName(read.partition)?.no ?? 0;
+  switch (read.read) {
+    case "kv.get":
+      return read.keys.map((key) => {
+        const row = liveKv(tables, partition, key, nowMs);
+        return row === undefined ? null : entryOf(row);
+      });
+    case "kv.list":
+      return listKv(tables, partition, read, nowMs);
+    case "queue.get": {
+      const queue = tables.queueByName(partition, read.queue);
+      return read.ids.map((id) => {
+        const job = queue === undefined ? undefined : tables.jobById(queue.no, id);
+        return job === undefined ? null : viewOf(tables, queue as QueueRow, job);
+      });
+    }
+    case "queue.list":
+      return listJobs(tables, partition, read);
+    case "queue.stats":
+      return stats(tables, partition, read, nowMs);
+    case "queue.changes":
+      return queueChanges(tables, partition, read);
+    case "session.list":
+      return sessions(tables, partition, nowMs);
+  }
+}
+
+function listKv(tables: Tables, partition: number, read: ListKv, nowMs: number): KvPage {
+  const rows: KvPage["entries"][number][] = [];
+  let { after } = read;
+  for (;;) {
+    const range = tables.kvRange(partition, read.prefix, after, read.limit + 1);
+    for (const row of range) {
+      after = row.key;
+      if (!isLive(tables, row, nowMs)) continue;
+      rows.push(entryOf(row));
+      if (rows.length > read.limit) break;
+    }
+    if (rows.length > read.limit || range.length <= read.limit) break;
+  }
+  const hasMore = rows.length > read.limit;
+  const revision = partition === 0 ? 0 : tables.partitionByNo(partition).revision;
+  return { entries: hasMore ? rows.slice(0, read.limit) : rows, revision, hasMore };
+}
+
+/** The job as it stands: a finished row or a lease overrides the body's own state. */
+export function viewOf(tables: Tables, queue: QueueRow, job: JobRow): JobView {
+  const finished = tables.finished(queue.no, job.seq);
+  const lease = finished === undefined ? tables.leaseOfJob(queue.no, job.seq) : undefined;
+  const state: JobState = finished?.state ?? (lease === undefined ? job.state : "leased");
+  return {
+    queue: queue.name,
+    id: job.id,
+    seq: job.seq,
+    state,
+    payload: job.payload,
+    key: job.key,
+    priority: job.priority,
+    attempts: job.attempts,
+    lost: job.lost,
+    createdMs: job.createdMs,
+    dueMs: state === "scheduled" ? job.at : null,
+    ...leaseView(tables, lease),
+    result: finished?.result ?? null,
+    error: job.error,
+    finishedMs: finished?.finishedMs ?? null,
+  };
+}
+
+type LeasePart = Pick<JobView, "session" | "token" | "isCancelRequested" | "progress">;
+
+function leaseView(tables: Tables, lease: LeaseRow | undefined): LeasePart {
+  if (lease === undefined) {
+    return { session: null, token: null, isCancelRequested: false, progress: null };
+  }
+  const session = tables.sessionByNo(lease.session)?.id ?? null;
+  const { token, isCancelRequested, progress } = lease;
+  return { session, token, isCancelRequested, progress };
+}
+
+function listJobs(tables: Tables, partition: number, read: ListJobs): JobPage {
+  const queue = tables.queueByName(partition, read.queue);
+  if (queue === undefined) return { jobs: [], hasMore: false };
+  const seqs = seqsOf(tables, queue.no, read);
+  const jobs: JobView[] = [];
+  for (const seq of seqs.slice(0, read.limit)) {
+    const job = tables.job(queue.no, seq);
+    invariant(job !== undefined, "a listed job has a body", { seq });
+    jobs.push(viewOf(tables, queue, job));
+  }
+  return { jobs, hasMore: seqs.length > read.limit };
+}
+
+function seqsOf(tables: Tables, queue: number, read: ListJobs): number[] {
+  const { state, after } = read;
+  const limit = read.limit + 1;
+  if (state === "leased") return tables.leaseRange(queue, after, limit).map((row) => row.seq);
+  if (state === "ready" || state === "scheduled" || state === "blocked") {
+    return tables.waitingRange(queue, state, after, limit);
+  }
+  return tables.finishedRange(queue, state, after, limit).map((row) => row.seq);
+}
+
+function stats(tables: Tables, partition: number, read: ReadQueues, nowMs: number): QueueView[] {
+  const rows =
+    read.queues === null
+      ? tables.queues(partition)
+      : read.queues.flatMap((name) => tables.queueByName(partition, name) ?? []);
+  return rows.map((queue) => {
+    const first = tables.firstReady(queue.no);
+    const job = first === undefined ? undefined : tables.job(queue.no, first.seq);
+    const { name, isPaused, config } = queue;
+    const sinceMs = job === undefined ? null : job.at + job.priority * config.ageMs;
+    const oldestReadyMs = sinceMs === null ? null : Math.max(0, nowMs - sinceMs);
+    return { queue: name, counts: { ...queue.counts }, isPaused, config, oldestReadyMs };
+  });
+}
+
+function sessions(tables: Tables, partition: number, nowMs: number): SessionView[] {
+  const views: SessionView[] = [];
+  for (const row of tables.sessions(partition)) {
+    if (row.isEnded || row.untilMs <= nowMs) continue;
+    const { id: session, label, ttlMs, untilMs, no } = row;
+    views.push({ session, label, ttlMs, leftMs: untilMs - nowMs, leases: tables.leaseCount(no) });
+  }
+  return views;
+}
+
+function queueChanges(tables: Tables, partition: number, read: ReadQueueChanges): QueueChanges {
+  if (partition === 0) return { changes: [], cursor: 0, isResync: false };
+  const { revision, journalFloor } = tables.partitionByNo(partition);
+  const queue = tables.queueByName(partition, read.queue);
+  if (read.cursor < journalFloor || read.cursor > revision) {
+    return { changes: [], cursor: revision, isResync: true };
+  }
+  const last = new Map<number, { state: JobState; revision: number }>();
+  const rows = tables.journal(partition, read.cursor, JOURNAL_ROWS);
+  let cursor = read.cursor;
+  for (const entries of rows) {
+    for (const entry of entries) {
+      cursor = Math.max(cursor, entry[0]);
+      if (entry[1] !== "q" || entry[0] <= read.cursor || entry[2] !== queue?.no) continue;
+      last.delete(entry[3]);
+      last.set(entry[3], { state: entry[4] as JobState, revision: entry[0] });
+    }
+    if (last.size >= read.limit) break;
+  }
+  const changes = [...last].flatMap(([seq, { state, revision: at }]) => {
+    const job = tables.job((queue as QueueRow).no, seq);
+    return job === undefined ? [] : [{ id: job.id, seq, state, revision: at }];
+  });
+  return { changes, cursor: rows.length === 0 ? revision : cursor, isResync: false };
+}
+
+/** The changes of keys with the prefix after the cursor, each with its last value; null: the cursor of now. */
+export function readKvChanges(
+  tables: Tables,
+  name: string,
+  prefix: string,
+  cursor: number | null,
+  nowMs: number,
+): KvChanges {
+  const partition = tables.partitionByName(name);
+  if (partition === undefined) return { changes: [], cursor: 0, isResync: false };
+  const { no, revision, journalFloor } = partition;
+  if (cursor === null) return { changes: [], cursor: revision, isResync: false };
+  if (cursor < journalFloor || cursor > revision) {
+    return { changes: [], cursor: revision, isResync: true };
+  }
+  const last = new Map<string, number>();
+  let next = cursor;
+  const rows = tables.journal(no, cursor, JOURNAL_ROWS);
+  for (const entries of rows) {
+    for (const entry of entries) {
+      next = Math.max(next, entry[0]);
+      if (entry[1] !== "k" || entry[0] <= cursor || !entry[2].startsWith(prefix)) continue;
+      last.delete(entry[2]);
+      last.set(entry[2], entry[0]);
+    }
+    if (last.size >= LIMITS.pageRows) break;
+  }
+  const changes = [...last].map(([key, at]): KvChange => {
+    const row = liveKv(tables, no, key, nowMs);
+    return { key, value: row?.value ?? null, revision: Math.max(at, row?.revision ?? 0) };
+  });
+  return { changes, cursor: rows.length === 0 ? revision : next, isResync: false };
+}

@@ -1,0 +1,246 @@
+/**
+ * What an engine implements: nine methods. Writes are one call, reads are data, hints are channels. Engines bind, run, map and
+ * return; they never validate user input, retry, log or trace, and raise nothing but `HoldfastError`.
+ *
+ * To write an engine: implement `StoreDriver`, state its `Capabilities`, and run `holdfast/conformance` on it.
+ */
+import type { Data } from "../core/codec.ts";
+import type { Capabilities, Durability } from "./capabilities.ts";
+import type {
+  Group,
+  GroupResult,
+  JobState,
+  JobView,
+  KvEntry,
+  QueueConfig,
+  QueueView,
+  SessionView,
+} from "./ops.ts";
+
+// ---------------------------------------------------------------- reads
+
+export interface ReadKv {
+  readonly read: "kv.get";
+  readonly partition: string;
+  readonly keys: readonly string[];
+}
+/** Keys with the prefix after `after` in byte order, all as of one revision. */
+export interface ListKv {
+  readonly read: "kv.list";
+  readonly partition: string;
+  readonly prefix: string;
+  readonly after: string | null;
+  readonly limit: number;
+}
+export interface KvPage {
+  readonly entries: readonly KvEntry[];
+  readonly revision: number;
+  readonly hasMore: boolean;
+}
+export interface ReadJobs {
+  readonly read: "queue.get";
+  readonly partition: string;
+  readonly queue: string;
+  readonly ids: readonly string[];
+}
+/** Jobs of one state by growing `seq` after `after`. */
+export interface ListJobs {
+  readonly read: "queue.list";
+  readonly partition: string;
+  readonly queue: string;
+  readonly state: JobState;
+  readonly after: number | null;
+  readonly limit: number;
+}
+export interface JobPage {
+  readonly jobs: readonly JobView[];
+  readonly hasMore: boolean;
+}
+/** The queues of those names, or all. */
+export interface ReadQueues {
+  readonly read: "queue.stats";
+  readonly partition: string;
+  readonly queues: readonly string[] | null;
+}
+/** Jobs that changed after the cursor, each with its last state; intermediate states may merge. */
+export interface ReadQueueChanges {
+  readonly read: "queue.changes";
+  readonly partition: string;
+  readonly queue: string;
+  readonly cursor: number;
+  readonly limit: number;
+}
+export interface QueueChanges {
+  readonly changes: readonly {
+    readonly id: string;
+    readonly seq: number;
+    readonly state: JobState;
+    readonly revision: number;
+  }[];
+  readonly cursor: number;
+  /** True when the cursor is older than what is kept: read the state anew, then go on from `cursor`. */
+  readonly isResync: boolean;
+}
+export interface ReadSessions {
+  readonly read: "session.list";
+  readonly partition: string;
+}
+export interface ReadStore {
+  readonly read: "store.info";
+}
+export interface StoreInfo {
+  /** The store's now. */
+  readonly clockMs: number;
+  readonly partitions: readonly {
+    readonly partition: string;
+    readonly revision: number;
+    readonly isSealed: boolean;
+    readonly movedTo: string | null;
+  }[];
+}
+
+export type Read =
+  | ReadKv
+  | ListKv
+  | ReadJobs
+  | ListJobs
+  | ReadQueues
+  | ReadQueueChanges
+  | ReadSessions
+  | ReadStore;
+
+export type ReadResult<R extends Read = Read> = R extends ReadKv
+  ? readonly (KvEntry | null)[]
+  : R extends ListKv
+    ? KvPage
+    : R extends ReadJobs
+      ? readonly (JobView | null)[]
+      : R extends ListJobs
+        ? JobPage
+        : R extends ReadQueues
+          ? readonly QueueView[]
+          : R extends ReadQueueChanges
+            ? QueueChanges
+            : R extends ReadSessions
+              ? readonly SessionView[]
+              : StoreInfo;
+
+// ---------------------------------------------------------------- watch, hints
+
+/** A key's last state after the cursor; `value` null: deleted or expired. */
+export interface KvChange {
+  readonly key: string;
+  readonly value: Data | null;
+  readonly revision: number;
+}
+/** `isResync`: changes were trimmed; the watcher must list anew and go on from `cursor`. */
+export interface KvChanges {
+  readonly changes: readonly KvChange[];
+  readonly cursor: number;
+  readonly isResync: boolean;
+}
+
+/**
+ * Where hints and messages arrive. `queue`: jobs of it may be claimable; `done`: jobs of it finished; `cancel`: a held job of it
+ * was asked to stop; `bus`: a message on the topic. A hint may come for nothing, and may be lost.
+ */
+export interface Channel {
+  readonly kind: "queue" | "done" | "cancel" | "bus";
+  readonly partition: string;
+  readonly name: string;
+}
+
+// ---------------------------------------------------------------- export
+
+/** One thing of a partition as plain data. Times are the source's clock, which the `partition` record (the first) names. */
+export type ExportRecord =
+  | {
+      readonly record: "partition";
+      readonly revision: number;
+      readonly nextSeq: number;
+      readonly clockMs: number;
+    }
+  | {
+      readonly record: "kv";
+      readonly key: string;
+      readonly value: Data;
+      readonly revision: number;
+      readonly expiresMs: number | null;
+      readonly session: string | null;
+    }
+  | {
+      readonly record: "session";
+      readonly session: string;
+      readonly label: string;
+      readonly ttlMs: number;
+      readonly untilMs: number;
+    }
+  | {
+      readonly record: "queue";
+      readonly queue: string;
+      readonly config: QueueConfig;
+      readonly isPaused: boolean;
+      readonly rateMs: number;
+    }
+  | {
+      readonly record: "mark";
+      readonly queue: string;
+      readonly kind: "dedupe" | "rate";
+      readonly name: string;
+      readonly value: number;
+      readonly id: string | null;
+      readonly expiresMs: number;
+    }
+  | {
+      readonly record: "job";
+      readonly queue: string;
+      readonly view: Omit<JobView, "queue">;
+      /** Rank in the ready order, or due time. */
+      readonly at: number;
+      /** True: a scheduled job that keeps its key's place. */
+      readonly holdsKey: boolean;
+      readonly expiresMs: number | null;
+      readonly trace: string | null;
+    };
+
+export interface ExportPage {
+  readonly records: readonly ExportRecord[];
+  /** Give it back for the next page; null: this was the last. */
+  readonly cursor: string | null;
+}
+
+// ---------------------------------------------------------------- the driver
+
+export interface StoreDriver {
+  readonly capabilities: Capabilities;
+  /**
+   * Decides and writes the groups in order, each all or nothing. Resolves when they are as durable as `durability()` says.
+   * Rejects only if the commit as a whole could not be done; the error's `outcome` says what became of it. An empty list is a
+   * tick: only what is due by time is done (expiries, ended sessions). Every commit does that first.
+   */
+  commit(groups: readonly Group[]): Promise<readonly GroupResult[]>;
+  /** Linearizable reads: they see every commit that was acknowledged before the call. */
+  read<const R extends readonly Read[]>(reads: R): Promise<{ [I in keyof R]: ReadResult<R[I]> }>;
+  /**
+   * Changes of the keys with the prefix after the cursor (null: from now), per key in order, at least the last state. The first
+   * batch comes at once, possibly empty, and names the cursor it starts from. Ends when the signal aborts.
+   */
+  watch(
+    partition: string,
+    prefix: string,
+    cursor: number | null,
+    signal: AbortSignal,
+  ): AsyncIterable<KvChanges>;
+  /** Calls `listen` on each hint (`null`) or message of the channel; gives the way to stop. */
+  subscribe(channel: Channel, listen: (message: Data | null) => void): () => void;
+  /** A page of everything in the partition; exact once the partition is sealed. */
+  export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
+  /** Writes a page into a partition; repeated pages do no harm. Revisions and tokens afterwards start above the source's. */
+  import(partition: string, records: readonly ExportRecord[]): Promise<void>;
+  /** Refuses every later group with `MOVED` (and the new place, if given), or opens the partition again. */
+  seal(partition: string, seal: { readonly isSealed: boolean; readonly movedTo: string | null }): Promise<void>;
+  /** Read from the engine's real settings at the time of the call. */
+  durability(): Promise<Durability>;
+  /** Lets commits in flight end, then frees everything. */
+  close(): Promise<void>;
+}

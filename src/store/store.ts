@@ -1,0 +1,481 @@
+/**
+ * A store is what one opened URL is: partitions, one write call, sessions. The ports are views of it, and features are made of
+ * ports; all of them commit through its one batcher.
+ *
+ * running    Commits, reads and watches are taken.
+ * draining   `close()` was called. What was adopted (workers) is closed first and may commit until it is; then commits in
+ *            flight are awaited and the session is ended. All of it within `drainMs`, of which up to 2 s are kept for the end.
+ * closed     Everything is refused with `CLOSED`.
+ */
+import { systemClock, type Clock, type Timer } from "../core/clock.ts";
+import type { Data } from "../core/codec.ts";
+import { HoldfastError, isHoldfastError } from "../core/errors.ts";
+import { hostLabel } from "../core/host.ts";
+import { Lifetime } from "../core/lifetime.ts";
+import { LIMITS } from "../core/limits.ts";
+import { checkInteger, checkMs, checkName, checkOneOf, checkOptions, expected } from "../core/options.ts";
+import { newId, systemRandom, type Random } from "../core/random.ts";
+import { checkWait, sleep, waitFor, type Wait } from "../core/signal.ts";
+import { Batcher, type Pending } from "./batcher.ts";
+import type { Capabilities, Durability } from "./capabilities.ts";
+import { isDefinition, opens, type Definition } from "./definition.ts";
+import type {
+  Channel,
+  ExportPage,
+  ExportRecord,
+  KvChanges,
+  Read,
+  ReadResult,
+  StoreDriver,
+  StoreInfo,
+} from "./driver.ts";
+import { GroupRules, partitionOf, type Committed, type OpsOf, type Placed } from "./group.ts";
+import type { GroupResult, Op } from "./ops.ts";
+import { backoffMs, RETRY } from "./retry.ts";
+import { Session, type SessionHost } from "./session.ts";
+
+/** A weaker promise that the user accepts by name. */
+export type Allow = "unsynced";
+
+export interface StoreOptions {
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  /** The default partition's name, and the first part of all others'. Default `"default"`. */
+  readonly namespace?: string | undefined;
+  /** How long the process may be silent before others take over what it holds. 100 ms to 1 h; default 10 s. */
+  readonly sessionTtlMs?: number | undefined;
+  /** The bound of `close()`. Default 20 s. */
+  readonly drainMs?: number | undefined;
+  /** `"unsynced"`: a persistent engine may acknowledge before a synced disk has the write. */
+  readonly allow?: Allow | readonly Allow[] | undefined;
+  /** What `session.list` shows for this process; default host, process number and program. */
+  readonly label?: string | undefined;
+}
+
+const DEFAULTS = Object.freeze({
+  namespace: "default",
+  sessionTtlMs: 10_000,
+  drainMs: 20_000,
+} as const);
+
+const KNOWN = ["clock", "random", "namespace", "sessionTtlMs", "drainMs", "allow", "label"] as const;
+
+/** Something that must be closed before the store: a worker, an elected leader. */
+export interface Child {
+  close(): Promise<void>;
+}
+
+const TICK_MS = 500;
+/** A commit this recent has done the tick's work. Tick and skip together stay under 1 s. */
+const TICK_SKIP_MS = 250;
+/** Kept of `drainMs` for the last commits, the session's end and the driver. */
+const CLOSE_RESERVE_MS = 2_000;
+const NAMES_CACHED = 1_000;
+
+const noop = (): void => {};
+
+/** A namespace or partition: `/` joins the two, so neither may hold one. */
+function checkPart(name: string, value: unknown): string {
+  const text = checkName(name, value);
+  if (text.includes("/")) throw new RangeError(expected(name, "a name without `/`", value));
+  return text;
+}
+
+export class Store extends Lifetime implements SessionHost {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The default partition's name. */
+  readonly namespace: string;
+  readonly sessionTtlMs: number;
+  readonly drainMs: number;
+  readonly capabilities: Capabilities;
+  readonly label: string;
+
+  readonly #driver: StoreDriver;
+  readonly #batcher: Batcher;
+  readonly #rules: GroupRules;
+  readonly #names = new Set<string>();
+  readonly #handles = new WeakMap<object, unknown>();
+  readonly #children = new Set<Child>();
+  readonly #watches = new Set<AbortController>();
+  readonly #stops = new Set<() => void>();
+  #session: Session | undefined;
+  #sessionTicks: (() => void) | undefined;
+  #tickers = 0;
+  #ticker: Timer | undefined;
+  #isShut = false;
+
+  private constructor(driver: StoreDriver, options: StoreOptions) {
+    super("The store");
+    const d = DEFAULTS;
+    this.clock = options.clock ?? systemClock;
+    this.random = options.random ?? systemRandom;
+    this.namespace = checkPart("namespace", options.namespace ?? d.namespace);
+    const { sessionTtlMinMs, sessionTtlMaxMs } = LIMITS;
+    const ttlMs = options.sessionTtlMs ?? d.sessionTtlMs;
+    this.sessionTtlMs = checkInteger("sessionTtlMs", ttlMs, sessionTtlMinMs, sessionTtlMaxMs);
+    this.drainMs = checkMs("drainMs", options.drainMs ?? d.drainMs);
+    this.label = checkName("label", options.label ?? hostLabel());
+    this.capabilities = driver.capabilities;
+    this.#driver = driver;
+    this.#rules = new GroupRules(driver.capabilities);
+    this.#batcher = new Batcher((groups) => driver.commit(groups), {
+      clock: this.clock,
+      random: this.random,
+      commitsInFlight: driver.capabilities.commitsInFlight,
+    });
+  }
+
+  /**
+   * Opens a store on a driver, which it owns from then on.
+   *
+   * Errors: `TypeError`, `RangeError` for the options; `MISCONFIGURED` if a persistent engine's settings give less than one
+   * synced copy and `allow` does not say so. The driver is closed then.
+   */
+  static async open(driver: StoreDriver, options: StoreOptions = {}): Promise<Store> {
+    try {
+      checkOptions("options", options, KNOWN);
+      const allow = typeof options.allow === "string" ? [options.allow] : (options.allow ?? []);
+      for (const word of allow) checkOneOf("allow", word, ["unsynced"]);
+      const store = new Store(driver, options);
+      if (driver.capabilities.isPersistent && !allow.includes("unsynced")) {
+        checkSynced(driver.capabilities.engine, await driver.durability());
+      }
+      return store;
+    } catch (error) {
+      await driver.close().catch(noop);
+      throw error;
+    }
+  }
+
+  /** The full name of a partition of this namespace; without a name, the default one. */
+  partitionName(name?: string): string {
+    return name === undefined ? this.namespace : `${this.namespace}/${checkPart("partition", name)}`;
+  }
+
+  // -------------------------------------------------------------- writing
+
+  /**
+   * Commits one group: all of its ops hold, or none does and the result says which did not.
+   *
+   * Guarantee: what was acknowledged is as durable as `durability()` says; a refused group leaves no trace.
+   * Errors: `TOO_LARGE` and `UNSUPPORTED` before anything is sent, `OVERLOADED` when too much waits, `UNAVAILABLE` and what else
+   * the engine raises, each with its `outcome`. A failure that is retryable and not applied was tried again up to 5 times.
+   * On abort or timeout: a group that has not left is withdrawn (`TIMEOUT` says `not-applied`); one that has goes on, and its
+   * outcome is unknown to this caller.
+   * Complexity: a share of one round trip; see `batcher.ts`.
+   */
+  commit<const O extends readonly Op[]>(
+    partition: string,
+    ops: O,
+    wait?: Wait,
+  ): Promise<Committed<O>> {
+    let pending: Pending;
+    try {
+      this.#checkOpen();
+      this.#checkPartition(partition);
+      if (wait !== undefined) checkWait(wait);
+      pending = this.#batcher.submit({ partition, ops }, this.#rules.check(ops));
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    const isBound = wait?.signal !== undefined || wait?.timeoutMs !== undefined;
+    const promise = isBound ? this.#follow(pending, wait) : pending.promise;
+    return promise as Promise<Committed<O>>;
+  }
+
+  /** Commits placed ops (from the ports' builders) as one group; ops of two partitions are refused with `UNSUPPORTED`. */
+  commitAll<const P extends readonly Placed[]>(
+    placed: P,
+    wait?: Wait,
+  ): Promise<Committed<OpsOf<P>>> {
+    let partition: string;
+    try {
+      partition = partitionOf(placed);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    const ops = placed.map((each) => each.op) as unknown as OpsOf<P>;
+    return this.commit(partition, ops, wait);
+  }
+
+  /** Commits ahead of the groups that wait, and also while the store closes: for the store's own sessions. */
+  commitUrgent<const O extends readonly Op[]>(partition: string, ops: O): Promise<Committed<O>> {
+    if (this.state === "closed") return Promise.reject(this.#closed());
+    return this.#batcher.submitUrgent({ partition, ops }).promise as Promise<Committed<O>>;
+  }
+
+  #follow(pending: Pending, wait: Wait): Promise<GroupResult> {
+    const { signal, timeoutMs } = wait;
+    return new Promise((resolve, reject) => {
+      const clean = (): void => {
+        timer?.cancel();
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const onAbort = (): void => {
+        clean();
+        this.#batcher.withdraw(pending);
+        reject(signal?.reason);
+      };
+      const onTimeout = (): void => {
+        clean();
+        const outcome = this.#batcher.withdraw(pending) ? "not-applied" : "unknown";
+        const message = `The commit took longer than timeoutMs ${timeoutMs}`;
+        reject(new HoldfastError("TIMEOUT", message, { retryable: true, outcome }));
+      };
+      const timer = timeoutMs === undefined ? undefined : this.clock.timer(timeoutMs, onTimeout);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      pending.promise.then(
+        (result) => {
+          clean();
+          resolve(result);
+        },
+        (error: unknown) => {
+          clean();
+          reject(error);
+        },
+      );
+    });
+  }
+
+  // -------------------------------------------------------------- reading
+
+  /**
+   * Reads, all as linearizable as the engine's contract says. A read that fails with a retryable `UNAVAILABLE` is tried again up
+   * to 5 times within 5 s.
+   */
+  async read<const R extends readonly Read[]>(
+    reads: R,
+    wait?: Wait,
+  ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
+    this.#checkOpen();
+    checkWait(wait);
+    return waitFor(this.#read(reads, wait?.signal), this.clock, wait, "The read");
+  }
+
+  async #read<const R extends readonly Read[]>(
+    reads: R,
+    signal: AbortSignal | undefined,
+  ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
+    const startMs = this.clock.monotonicMs();
+    for (let tries = 0; ; tries++) {
+      try {
+        return await this.#driver.read(reads);
+      } catch (error) {
+        const canRetry = isHoldfastError(error, "UNAVAILABLE") && error.retryable && !this.#isShut;
+        const spentMs = this.clock.monotonicMs() - startMs;
+        if (!canRetry || tries >= RETRY.attempts || spentMs >= RETRY.withinMs) throw error;
+      }
+      await sleep(this.clock, backoffMs(tries, this.random), signal);
+    }
+  }
+
+  /** What the store knows of itself: its clock, its partitions. */
+  async info(wait?: Wait): Promise<StoreInfo> {
+    const [info] = await this.read([{ read: "store.info" }], wait);
+    return info;
+  }
+
+  /**
+   * Batches of changes of the keys with the prefix after the cursor (null: from now). The first batch comes at once, possibly
+   * empty, and names the cursor it starts from. Nothing is buffered but the batch in hand: what a slow reader leaves behind
+   * merges in the store, and becomes one resync once it is trimmed there. A lost connection is taken up again from the last
+   * cursor, until the signal aborts; then the iteration throws the signal's reason.
+   */
+  async *watch(
+    partition: string,
+    prefix: string,
+    cursor: number | null,
+    signal?: AbortSignal,
+  ): AsyncGenerator<KvChanges, void, void> {
+    this.#checkOpen();
+    this.#checkPartition(partition);
+    signal?.throwIfAborted();
+    const ended = new AbortController();
+    const onAbort = (): void => ended.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#watches.add(ended);
+    const release = this.needsTicks();
+    try {
+      let at = cursor;
+      for (let tries = 0; ; tries++) {
+        try {
+          for await (const batch of this.#driver.watch(partition, prefix, at, ended.signal)) {
+            at = batch.cursor;
+            tries = 0;
+            yield batch;
+          }
+        } catch (error) {
+          if (!isHoldfastError(error) || !error.retryable) throw error;
+        }
+        ended.signal.throwIfAborted();
+        await sleep(this.clock, backoffMs(tries, this.random), ended.signal);
+      }
+    } finally {
+      release();
+      this.#watches.delete(ended);
+      signal?.removeEventListener("abort", onAbort);
+      ended.abort();
+    }
+  }
+
+  /** Calls `listen` on each hint (`null`) or message of the channel until the returned function is called, or the store closes. */
+  subscribe(channel: Channel, listen: (message: Data | null) => void): () => void {
+    this.#checkOpen();
+    const unsubscribe = this.#driver.subscribe(channel, listen);
+    const stop = (): void => {
+      if (this.#stops.delete(stop)) unsubscribe();
+    };
+    this.#stops.add(stop);
+    return stop;
+  }
+
+  // -------------------------------------------------------------- sessions, time
+
+  /**
+   * This process's session, held in the partition (the default one if none is given). One session serves the whole process; when it
+   * was lost, this opens another one, with another id: nothing held before comes back.
+   */
+  async session(partition: string = this.namespace, wait?: Wait): Promise<Session> {
+    this.#checkOpen();
+    this.#checkPartition(partition);
+    checkWait(wait);
+    if (this.#session === undefined || this.#session.isOver) {
+      const id = newId(this.clock.wallMs(), this.random);
+      this.#session = new Session(this, { id, ttlMs: this.sessionTtlMs, label: this.label });
+      this.#sessionTicks = this.needsTicks();
+    }
+    const session = this.#session;
+    await session.openIn(partition, wait);
+    return session;
+  }
+
+  /** Called by the session itself. */
+  onSessionOver(session: Session): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    this.#sessionTicks?.();
+    this.#sessionTicks = undefined;
+  }
+
+  /**
+   * Asks for time-driven work (expiries, ended sessions) to be done every 500 ms by an empty commit, unless another commit just did
+   * it, so that its events come within 1 s. Gives the way to stop asking.
+   */
+  needsTicks(): () => void {
+    this.#tickers++;
+    if (this.#ticker === undefined) this.#armTicker();
+    let isReleased = false;
+    return () => {
+      if (isReleased) return;
+      isReleased = true;
+      this.#tickers--;
+      if (this.#tickers > 0) return;
+      this.#ticker?.cancel();
+      this.#ticker = undefined;
+    };
+  }
+
+  #armTicker(): void {
+    const tick = (): void => {
+      const idleMs = this.clock.monotonicMs() - this.#batcher.lastCommitMs;
+      if (idleMs >= TICK_SKIP_MS) void this.#batcher.tick();
+      this.#armTicker();
+    };
+    this.#ticker = this.clock.timer(TICK_MS, tick, { keepAlive: false });
+  }
+
+  // -------------------------------------------------------------- the store as a whole
+
+  /** The definition's handle on this store, the same one each time; `TypeError` for what is no definition. */
+  handle<H>(definition: Definition<H>): H {
+    if (!isDefinition(definition)) throw new TypeError(expected("definition", "a definition", definition));
+    if (this.#handles.has(definition)) return this.#handles.get(definition) as H;
+    this.#checkOpen();
+    const handle = definition[opens](this);
+    this.#handles.set(definition, handle);
+    return handle;
+  }
+
+  /** What an acknowledged write has, read from the engine's real settings. */
+  durability(): Promise<Durability> {
+    return this.#driver.durability();
+  }
+
+  /** A page of everything in the partition; exact once it is sealed. */
+  exportPage(partition: string, cursor: string | null, limit: number): Promise<ExportPage> {
+    return this.#driver.export(partition, cursor, checkInteger("limit", limit, 1, LIMITS.pageRows));
+  }
+
+  /** Writes a page into a partition; a repeated page does no harm. */
+  importPage(partition: string, records: readonly ExportRecord[]): Promise<void> {
+    return this.#driver.import(partition, records);
+  }
+
+  /** Refuses every later group of the partition with `MOVED`, or opens it again. */
+  seal(
+    partition: string,
+    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
+  ): Promise<void> {
+    return this.#driver.seal(partition, seal);
+  }
+
+  /** Closes the child before the store, when that is closed; gives the way to leave. */
+  adopt(child: Child): () => void {
+    this.#checkOpen();
+    this.#children.add(child);
+    return () => void this.#children.delete(child);
+  }
+
+  protected async drain(): Promise<void> {
+    const endMs = this.clock.monotonicMs() + this.drainMs;
+    const reserveMs = Math.min(CLOSE_RESERVE_MS, Math.floor(this.drainMs / 4));
+    const leftMs = (): number => Math.max(0, Math.floor(endMs - this.clock.monotonicMs()));
+    const children = [...this.#children].map((child) => child.close());
+    await this.#within(Promise.allSettled(children), leftMs() - reserveMs);
+    this.#isShut = true;
+    for (const watch of this.#watches) watch.abort(this.#closed());
+    for (const stop of this.#stops) stop();
+    await this.#within(this.#batcher.idle(), leftMs() - Math.floor(reserveMs / 2));
+    if (this.#session !== undefined) await this.#within(this.#session.close(), leftMs());
+    this.#ticker?.cancel();
+    this.#batcher.abort();
+    await this.#within(this.#driver.close(), leftMs());
+  }
+
+  /** Waits for the work, no longer than this. The work's own failure goes on to the caller. */
+  async #within(work: Promise<unknown>, boundMs: number): Promise<void> {
+    try {
+      await waitFor(work, this.clock, { timeoutMs: Math.max(1, boundMs) }, "Closing");
+    } catch (error) {
+      if (!isHoldfastError(error, "TIMEOUT")) throw error;
+    }
+  }
+
+  #closed(): HoldfastError {
+    const message = `The store is ${this.state}: open a new one`;
+    return new HoldfastError("CLOSED", message, { outcome: "not-applied" });
+  }
+
+  #checkOpen(): void {
+    if (this.#isShut) throw this.#closed();
+  }
+
+  #checkPartition(partition: string): void {
+    if (this.#names.has(partition)) return;
+    checkName("partition", partition);
+    if (this.#names.size >= NAMES_CACHED) this.#names.clear();
+    this.#names.add(partition);
+  }
+}
+
+function checkSynced(engine: string, durability: Durability): void {
+  const { copies, synced, source } = durability;
+  if (copies >= 1 && synced === "yes") return;
+  const got = typeof synced === "string" ? synced : `within ${synced.withinMs} ms`;
+  throw new HoldfastError(
+    "MISCONFIGURED",
+    `Expected ${engine} to have one synced copy when a write is acknowledged, got synced: ${got} (${source}): change its settings, or accept that with allow: "unsynced"`,
+    { outcome: "not-applied", details: { engine, copies, synced, source } },
+  );
+}

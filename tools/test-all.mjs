@@ -1,0 +1,44 @@
+/**
+ * `npm test`: every check in its short form, one after another, with one closing line.
+ * It goes on after a failure, so that one run shows them all; `npm test -- unit chaos` runs only
+ * the steps whose names contain one of these words.
+ */
+import { checkSteps } from "./check.mjs";
+import { bin } from "./lib.mjs";
+import { packageSteps } from "./package-check.mjs";
+import { nodeStep, runSteps } from "./steps.mjs";
+
+/**
+ * A project of vitest.config.ts as a step.
+ * @param {string} project
+ * @param {Readonly<Record<string, string>>} [env]
+ * @returns {import("./steps.mjs").Step}
+ */
+function tests(project, env = {}) {
+  const args = ["run", "--project", project];
+  return { name: project, command: bin("vitest"), args, counted: true, env };
+}
+
+/** @type {readonly import("./steps.mjs").Step[]} */
+const steps = [
+  nodeStep("build", ["tools/build.mjs"]),
+  ...checkSteps,
+  tests("unit"),
+  tests("engines"),
+  tests("sim"),
+  tests("package"),
+  nodeStep("docs", ["tools/doc-examples.mjs"], { counted: true }),
+  tests("chaos"),
+  nodeStep("api", ["tools/api.mjs"]),
+  ...packageSteps,
+  nodeStep("bench smoke", ["tools/bench.mjs", "--smoke"]),
+];
+
+const words = process.argv.slice(2);
+const chosen =
+  words.length === 0
+    ? steps
+    : steps.filter(({ name }) => words.some((word) => name.includes(word)));
+const { passed, failed, skipped } = await runSteps(chosen);
+console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(failed > 0 || passed === 0 ? 1 : 0);
