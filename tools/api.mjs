@@ -9,7 +9,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, readdirSync
 import { dirname, join, posix } from "node:path";
 import { build } from "./build.mjs";
 import { subpaths } from "./exports.mjs";
-import { isMain, isStale, root } from "./lib.mjs";
+import { isMain, root } from "./process.mjs";
+import { isStale } from "./stale.mjs";
 
 /**
  * One declaration file: its own declarations, and the names that it takes from others.

@@ -6,7 +6,8 @@ import { existsSync, mkdirSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "./build.mjs";
-import { bin, capture, isStale, root } from "./lib.mjs";
+import { bin, capture, root } from "./process.mjs";
+import { isStale } from "./stale.mjs";
 
 const folder = join(root, "bench");
 const modules = join(folder, "node_modules");

@@ -7,7 +7,8 @@
  */
 import { chmodSync, existsSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { bin, isMain, markBuilt, root, run } from "./lib.mjs";
+import { bin, isMain, root, run } from "./process.mjs";
+import { markBuilt } from "./stale.mjs";
 
 /**
  * Compiles one project into `target`; resolves with whether it may be used.

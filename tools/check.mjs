@@ -1,5 +1,5 @@
 /** `npm run check`: format, lint, types, exports and the tidy test. */
-import { bin, isMain } from "./lib.mjs";
+import { bin, isMain } from "./process.mjs";
 import { nodeStep, runSteps } from "./steps.mjs";
 
 /** @type {readonly import("./steps.mjs").Step[]} */

@@ -14,7 +14,8 @@ import {
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { build } from "./build.mjs";
-import { bin, capture, isMain, isStale, root } from "./lib.mjs";
+import { bin, capture, isMain, root } from "./process.mjs";
+import { isStale } from "./stale.mjs";
 
 /** @typedef {{ readonly source: string, readonly line: number, readonly code: string }} Example */
 

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { isMain, root } from "./lib.mjs";
+import { isMain, root } from "./process.mjs";
 
 /** Folders of `src` that hold many subpaths, and the prefix that each one gives. */
 const families = { features: "", ports: "ports/", engines: "engines/" };

@@ -17,8 +17,9 @@ import {
 } from "node:fs";
 import { delimiter, join } from "node:path";
 import { build } from "./build.mjs";
-import { cache, capture, isMain, isStale, root } from "./lib.mjs";
+import { cache, capture, isMain, root } from "./process.mjs";
 import { runSteps } from "./steps.mjs";
+import { isStale } from "./stale.mjs";
 
 const versions = ["22", "24"];
 

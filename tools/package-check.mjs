@@ -1,7 +1,8 @@
 /** `npm run package:check`: what the package promises to those who install it. */
 import { build } from "./build.mjs";
-import { bin, isMain, isStale } from "./lib.mjs";
+import { bin, isMain } from "./process.mjs";
 import { runSteps } from "./steps.mjs";
+import { isStale } from "./stale.mjs";
 
 /** @type {readonly import("./steps.mjs").Step[]} */
 export const packageSteps = [

@@ -6,7 +6,8 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "./build.mjs";
-import { bin, isStale, root, run } from "./lib.mjs";
+import { bin, root, run } from "./process.mjs";
+import { isStale } from "./stale.mjs";
 
 const [program, ...args] = process.argv.slice(2);
 if (program === undefined) {

@@ -2,7 +2,7 @@
  * `npm run test:sim -- [--seeds N] [--seed S]`: the simulation tests, over N seeds or over one.
  * Further arguments go to vitest, for example the name of a test file.
  */
-import { bin, run } from "./lib.mjs";
+import { bin, run } from "./process.mjs";
 
 const env = { ...process.env };
 /** @type {string[]} */

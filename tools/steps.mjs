@@ -1,7 +1,7 @@
 /** Runs a list of checks one after another, goes on after a failure, and counts. */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { cache, capture, root, run } from "./lib.mjs";
+import { cache, capture, root, run } from "./process.mjs";
 
 /**
  * One check. A `counted` one writes its own numbers to the file named by HOLDFAST_COUNTS and

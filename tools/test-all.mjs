@@ -4,7 +4,7 @@
  * the steps whose names contain one of these words.
  */
 import { checkSteps } from "./check.mjs";
-import { bin } from "./lib.mjs";
+import { bin } from "./process.mjs";
 import { packageSteps } from "./package-check.mjs";
 import { nodeStep, runSteps } from "./steps.mjs";
 

@@ -98,3 +98,12 @@ function unwrap(result: StandardSchemaV1.Result<unknown>, what: string): unknown
   const message = `Expected ${what} to match its schema, got ${result.issues.length} issue(s): ${issues.join("; ")}`;
   throw new HoldfastError("INVALID_DATA", message, { outcome: "not-applied", details: { issues } });
 }
+
+/**
+ * A schema that accepts every value as a `T` without looking: for programs that check their data elsewhere, or use no schema
+ * library.
+ */
+export function unchecked<T>(): Schema<T> {
+  const standard = { version: 1, vendor: "holdfast", validate: (value: unknown) => ({ value }) };
+  return { "~standard": standard } as Schema<T>;
+}

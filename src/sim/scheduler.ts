@@ -19,10 +19,10 @@ export interface Owner {
   readonly epoch: number;
   readonly isHalted: boolean;
   /** Takes an event that came while the owner was halted. */
-  hold(event: Event): void;
+  hold(event: Planned): void;
 }
 
-export interface EventOptions {
+export interface PlannedOptions {
   /** Absolute virtual time; the past counts as now. */
   readonly atMs: number;
   readonly kind: string;
@@ -32,7 +32,7 @@ export interface EventOptions {
 }
 
 /** A planned event. */
-export class Event {
+export class Planned {
   readonly kind: string;
   readonly label: string;
   readonly owner: Owner | undefined;
@@ -42,7 +42,7 @@ export class Event {
   order: number;
   run: (() => void) | undefined;
 
-  constructor(options: EventOptions, atMs: number, order: number, run: () => void) {
+  constructor(options: PlannedOptions, atMs: number, order: number, run: () => void) {
     this.kind = options.kind;
     this.label = options.label;
     this.owner = options.owner;
@@ -66,7 +66,7 @@ export interface SchedulerOptions {
   readonly maxEvents: number;
 }
 
-function isBefore(a: Event, b: Event): boolean {
+function isBefore(a: Planned, b: Planned): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
@@ -76,7 +76,7 @@ export class Scheduler {
   readonly #count: DrawCount;
   readonly #maxEvents: number;
   /** A binary heap by (instant, order). */
-  readonly #heap: Event[] = [];
+  readonly #heap: Planned[] = [];
   #nowMs = 0;
   #failure: { readonly error: unknown } | undefined;
 
@@ -97,15 +97,15 @@ export class Scheduler {
   }
 
   /** Plans `run`. It may throw: that ends the world. */
-  at(options: EventOptions, run: () => void): Event {
+  at(options: PlannedOptions, run: () => void): Planned {
     const atMs = Math.max(this.#nowMs, options.atMs);
-    const event = new Event(options, atMs, this.#chance.next(), run);
+    const event = new Planned(options, atMs, this.#chance.next(), run);
     this.#push(event);
     return event;
   }
 
   /** Plans a held event anew, now or later, in a new place among its neighbours. */
-  again(event: Event, atMs: number): void {
+  again(event: Planned, atMs: number): void {
     event.atMs = Math.max(this.#nowMs, atMs);
     event.order = this.#chance.next();
     this.#push(event);
@@ -149,7 +149,7 @@ export class Scheduler {
   }
 
   /** The next event that is to happen by `untilMs`; those of dead owners are dropped, those of halted ones held. */
-  #next(untilMs: number): Event | undefined {
+  #next(untilMs: number): Planned | undefined {
     for (;;) {
       const first = this.#heap[0];
       if (first === undefined || first.atMs > untilMs) return undefined;
@@ -162,7 +162,7 @@ export class Scheduler {
     }
   }
 
-  #step(event: Event): void {
+  #step(event: Planned): void {
     this.#nowMs = event.atMs;
     const { owner, kind, label, detail, run } = event;
     const timeMs = this.#nowMs;
@@ -171,13 +171,13 @@ export class Scheduler {
     run?.();
   }
 
-  #push(event: Event): void {
+  #push(event: Planned): void {
     const heap = this.#heap;
     let at = heap.length;
     heap.push(event);
     while (at > 0) {
       const up = (at - 1) >> 1;
-      const parent = heap[up] as Event;
+      const parent = heap[up] as Planned;
       if (!isBefore(event, parent)) break;
       heap[at] = parent;
       at = up;
@@ -187,15 +187,15 @@ export class Scheduler {
 
   #pop(): void {
     const heap = this.#heap;
-    const last = heap.pop() as Event;
+    const last = heap.pop() as Planned;
     const { length } = heap;
     if (length === 0) return;
     let at = 0;
     for (;;) {
       let down = 2 * at + 1;
       if (down >= length) break;
-      if (down + 1 < length && isBefore(heap[down + 1] as Event, heap[down] as Event)) down++;
-      const child = heap[down] as Event;
+      if (down + 1 < length && isBefore(heap[down + 1] as Planned, heap[down] as Planned)) down++;
+      const child = heap[down] as Planned;
       if (!isBefore(child, last)) break;
       heap[at] = child;
       at = down;

@@ -4,8 +4,9 @@
  *
  * When a group arrives and nothing is under way, it leaves at the end of the current microtask, so that a synchronous burst
  * leaves together. After a commit the next one leaves on the next turn of the loop, not at once: the callers who were just
- * answered come back within this turn, and travel along. Measured with 64 callers in flight (one fsync of 150 us a commit):
- * leaving at once splits them into two alternating halves, 0.6 times the rate; the turn costs a single caller 2 us.
+ * answered come back within this turn, and travel along. Measured with 64 callers in flight and one fsync a commit: leaving at
+ * once (in a microtask) splits them into two alternating halves, 37 groups a commit and 0.6 times the rate; the turn costs a
+ * lone caller 1.5 us. The batcher itself passes 1.5 million groups a second.
  *
  * Bounds: a commit carries at most `groupsPerCommit` groups, `opsPerCommit` ops and `commitBytes` bytes (one larger group goes
  * alone). When `groupsWaiting` groups or `bytesWaiting` bytes wait, more are refused with `OVERLOADED` rather than held back:
@@ -20,7 +21,7 @@ import { HoldfastError, isHoldfastError, type ErrorCode } from "../core/errors.t
 import { invariant } from "../core/invariant.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Random } from "../core/random.ts";
-import { sleep } from "../core/signal.ts";
+import { sleep, type Wait } from "../core/signal.ts";
 import { backoffMs, RETRY } from "./retry.ts";
 import type { Group, GroupResult } from "./ops.ts";
 
@@ -165,6 +166,44 @@ export class Batcher {
     return true;
   }
 
+  /**
+   * The group's result, or the end of the caller's wait. Then a group that has not left is withdrawn (a `TIMEOUT` says
+   * `not-applied`); one that has goes on without the caller.
+   */
+  follow(pending: Pending, wait: Wait | undefined): Promise<GroupResult> {
+    const { signal, timeoutMs } = wait ?? {};
+    if (signal === undefined && timeoutMs === undefined) return pending.promise;
+    return new Promise((resolve, reject) => {
+      const clean = (): void => {
+        timer?.cancel();
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const onAbort = (): void => {
+        clean();
+        this.withdraw(pending);
+        reject(signal?.reason);
+      };
+      const onTimeout = (): void => {
+        clean();
+        const outcome = this.withdraw(pending) ? "not-applied" : "unknown";
+        const message = `The commit took longer than timeoutMs ${timeoutMs}`;
+        reject(new HoldfastError("TIMEOUT", message, { retryable: true, outcome }));
+      };
+      const timer = timeoutMs === undefined ? undefined : this.#clock.timer(timeoutMs, onTimeout);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      pending.promise.then(
+        (result) => {
+          clean();
+          resolve(result);
+        },
+        (error: unknown) => {
+          clean();
+          reject(error);
+        },
+      );
+    });
+  }
+
   /** An empty commit, if none is under way: what is due by time is done. */
   async tick(): Promise<void> {
     if (this.#inFlight > 0) return;
@@ -199,7 +238,10 @@ export class Batcher {
     refuse(this.#urgent, "not-applied");
     for (const batch of this.#batches) refuse(batch.entries, "not-applied");
     for (const batch of this.#sent) {
-      refuse(batch.entries.filter((pending) => pending.state === "waiting"), "not-applied");
+      refuse(
+        batch.entries.filter((pending) => pending.state === "waiting"),
+        "not-applied",
+      );
       refuse(batch.entries, "unknown");
     }
     this.#urgent = [];
@@ -295,7 +337,8 @@ export class Batcher {
       } catch (caught) {
         error = caught;
       }
-      if (!isHoldfastError(error) || error.outcome !== "not-applied") return this.#fail(entries, error);
+      if (!isHoldfastError(error) || error.outcome !== "not-applied")
+        return this.#fail(entries, error);
       if (!error.retryable) {
         if (OF_THE_STORE.has(error.code) || entries.length === 1) return this.#fail(entries, error);
         return this.#halve(entries);
@@ -314,7 +357,8 @@ export class Batcher {
       this.#waiting++;
       this.#waitingBytes += pending.bytes;
     }
-    const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(tries, this.#random));
+    const askedMs = Math.min(error.retryAfterMs ?? 0, RETRY.withinMs);
+    const delayMs = Math.max(askedMs, backoffMs(tries, this.#random));
     await sleep(this.#clock, delayMs, this.#aborted.signal).catch(noop);
     batch.entries = batch.entries.filter((pending) => pending.state === "waiting");
     return batch.entries.length > 0;

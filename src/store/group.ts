@@ -27,7 +27,11 @@ export type Committed<O extends readonly Op[] = readonly Op[]> =
 export type OpsOf<P extends readonly Placed[]> = { readonly [I in keyof P]: P[I]["op"] };
 
 // Trying the same group again may succeed without a change by the caller.
-const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["CONFLICT", "OVERLOADED", "UNAVAILABLE"]);
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "CONFLICT",
+  "OVERLOADED",
+  "UNAVAILABLE",
+]);
 
 /** A refusal as the error that the throwing calls raise; nothing was written. */
 export function refusalError(refusal: Refusal): HoldfastError {
@@ -86,7 +90,10 @@ function opBytes(op: Op): number {
 
 function tooLarge(what: string, limit: number, got: number): HoldfastError {
   const message = `Expected a group of at most ${limit} ${what}, got ${got}: split it into several groups`;
-  return new HoldfastError("TOO_LARGE", message, { outcome: "not-applied", details: { limit, got } });
+  return new HoldfastError("TOO_LARGE", message, {
+    outcome: "not-applied",
+    details: { limit, got },
+  });
 }
 
 function unsupported(engine: string, what: string): HoldfastError {
@@ -137,7 +144,9 @@ export class GroupRules {
   }
 
   #checkOneKey(ops: readonly Op[]): void {
-    const keys = new Set(ops.map((op) => ("key" in op ? `${op.op.split(".")[0]} ${op.key}` : op.op)));
+    const keys = new Set(
+      ops.map((op) => ("key" in op ? `${op.op.split(".")[0]} ${op.key}` : op.op)),
+    );
     if (keys.size > 1) throw unsupported(this.#capabilities.engine, "groups of more than one key");
   }
 }

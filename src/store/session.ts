@@ -113,14 +113,19 @@ export class Session extends Lifetime {
     if (this.#judge()) return;
     const error = this.#error;
     if (error instanceof LeaseLostError) throw error;
-    throw new LeaseLostError(`The session ${this.id} was closed: open another one`, { cause: error });
+    throw new LeaseLostError(`The session ${this.id} was closed: open another one`, {
+      cause: error,
+    });
   }
 
   /** Milliseconds that the holder may still count on; 0 when over or not open yet. */
   remainingMs(): number {
     if (!this.#judge() || this.#leases.size === 0) return 0;
     const { clock } = this.#host;
-    const leftMs = Math.min(this.#monotonicEndMs - clock.monotonicMs(), this.#wallEndMs - clock.wallMs());
+    const leftMs = Math.min(
+      this.#monotonicEndMs - clock.monotonicMs(),
+      this.#wallEndMs - clock.wallMs(),
+    );
     return Math.max(0, Math.floor(leftMs));
   }
 
@@ -134,7 +139,7 @@ export class Session extends Lifetime {
     try {
       this.check();
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     if (this.#leases.has(partition)) return Promise.resolve();
     let opening = this.#opening.get(partition);
@@ -168,9 +173,10 @@ export class Session extends Lifetime {
     const ops = [{ op: "session.open", session, ttlMs, label }] as const;
     const committed = await this.#host.commitUrgent(partition, ops);
     if (!committed.ok) throw refusalError(committed.refusal);
-    this.check();
+    // What was open before is judged first; then the reply itself, which may be later than its TTL.
+    const isHeld = this.#judge();
     this.#hold(partition, sent);
-    // A reply later than the TTL is a lease that is gone already.
+    if (isHeld) this.#judge();
     this.check();
     if (this.#timer === undefined) {
       this.#renewAtMs = sent.monotonicMs + ttlMs / RENEWALS_PER_TTL;
@@ -207,7 +213,9 @@ export class Session extends Lifetime {
     const sent = this.#instants();
     let committed: Committed<readonly [{ op: "session.renew"; session: string; ttlMs: number }]>;
     try {
-      committed = await this.#host.commitUrgent(partition, [{ op: "session.renew", session, ttlMs }]);
+      committed = await this.#host.commitUrgent(partition, [
+        { op: "session.renew", session, ttlMs },
+      ]);
     } catch {
       return this.#renewSoon();
     }
@@ -235,7 +243,10 @@ export class Session extends Lifetime {
 
   #arm(): void {
     const { clock } = this.#host;
-    const toEndMs = Math.min(this.#monotonicEndMs - clock.monotonicMs(), this.#wallEndMs - clock.wallMs());
+    const toEndMs = Math.min(
+      this.#monotonicEndMs - clock.monotonicMs(),
+      this.#wallEndMs - clock.wallMs(),
+    );
     const delayMs = Math.max(1, Math.ceil(Math.min(this.#beatMs(), toEndMs)));
     this.#timer = clock.timer(delayMs, () => this.#beat(), { keepAlive: false });
   }

@@ -7,13 +7,20 @@
  *            flight are awaited and the session is ended. All of it within `drainMs`, of which up to 2 s are kept for the end.
  * closed     Everything is refused with `CLOSED`.
  */
-import { systemClock, type Clock, type Timer } from "../core/clock.ts";
+import { systemClock, type Clock } from "../core/clock.ts";
 import type { Data } from "../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../core/errors.ts";
 import { hostLabel } from "../core/host.ts";
 import { Lifetime } from "../core/lifetime.ts";
 import { LIMITS } from "../core/limits.ts";
-import { checkInteger, checkMs, checkName, checkOneOf, checkOptions, expected } from "../core/options.ts";
+import {
+  checkInteger,
+  checkMs,
+  checkName,
+  checkOneOf,
+  checkOptions,
+  expected,
+} from "../core/options.ts";
 import { newId, systemRandom, type Random } from "../core/random.ts";
 import { checkWait, sleep, waitFor, type Wait } from "../core/signal.ts";
 import { Batcher, type Pending } from "./batcher.ts";
@@ -30,9 +37,10 @@ import type {
   StoreInfo,
 } from "./driver.ts";
 import { GroupRules, partitionOf, type Committed, type OpsOf, type Placed } from "./group.ts";
-import type { GroupResult, Op } from "./ops.ts";
+import type { Op } from "./ops.ts";
 import { backoffMs, RETRY } from "./retry.ts";
 import { Session, type SessionHost } from "./session.ts";
+import { Ticker } from "./ticker.ts";
 
 /** A weaker promise that the user accepts by name. */
 export type Allow = "unsynced";
@@ -58,16 +66,21 @@ const DEFAULTS = Object.freeze({
   drainMs: 20_000,
 } as const);
 
-const KNOWN = ["clock", "random", "namespace", "sessionTtlMs", "drainMs", "allow", "label"] as const;
+const KNOWN = [
+  "clock",
+  "random",
+  "namespace",
+  "sessionTtlMs",
+  "drainMs",
+  "allow",
+  "label",
+] as const;
 
 /** Something that must be closed before the store: a worker, an elected leader. */
 export interface Child {
   close(): Promise<void>;
 }
 
-const TICK_MS = 500;
-/** A commit this recent has done the tick's work. Tick and skip together stay under 1 s. */
-const TICK_SKIP_MS = 250;
 /** Kept of `drainMs` for the last commits, the session's end and the driver. */
 const CLOSE_RESERVE_MS = 2_000;
 const NAMES_CACHED = 1_000;
@@ -94,15 +107,14 @@ export class Store extends Lifetime implements SessionHost {
   readonly #driver: StoreDriver;
   readonly #batcher: Batcher;
   readonly #rules: GroupRules;
+  readonly #ticker: Ticker;
   readonly #names = new Set<string>();
   readonly #handles = new WeakMap<object, unknown>();
   readonly #children = new Set<Child>();
   readonly #watches = new Set<AbortController>();
-  readonly #stops = new Set<() => void>();
+  readonly #subscriptions = new Set<() => void>();
   #session: Session | undefined;
   #sessionTicks: (() => void) | undefined;
-  #tickers = 0;
-  #ticker: Timer | undefined;
   #isShut = false;
 
   private constructor(driver: StoreDriver, options: StoreOptions) {
@@ -124,6 +136,7 @@ export class Store extends Lifetime implements SessionHost {
       random: this.random,
       commitsInFlight: driver.capabilities.commitsInFlight,
     });
+    this.#ticker = new Ticker(this.clock, this.#batcher);
   }
 
   /**
@@ -150,7 +163,9 @@ export class Store extends Lifetime implements SessionHost {
 
   /** The full name of a partition of this namespace; without a name, the default one. */
   partitionName(name?: string): string {
-    return name === undefined ? this.namespace : `${this.namespace}/${checkPart("partition", name)}`;
+    return name === undefined
+      ? this.namespace
+      : `${this.namespace}/${checkPart("partition", name)}`;
   }
 
   // -------------------------------------------------------------- writing
@@ -177,11 +192,9 @@ export class Store extends Lifetime implements SessionHost {
       if (wait !== undefined) checkWait(wait);
       pending = this.#batcher.submit({ partition, ops }, this.#rules.check(ops));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
-    const isBound = wait?.signal !== undefined || wait?.timeoutMs !== undefined;
-    const promise = isBound ? this.#follow(pending, wait) : pending.promise;
-    return promise as Promise<Committed<O>>;
+    return this.#batcher.follow(pending, wait) as Promise<Committed<O>>;
   }
 
   /** Commits placed ops (from the ports' builders) as one group; ops of two partitions are refused with `UNSUPPORTED`. */
@@ -193,7 +206,7 @@ export class Store extends Lifetime implements SessionHost {
     try {
       partition = partitionOf(placed);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     const ops = placed.map((each) => each.op) as unknown as OpsOf<P>;
     return this.commit(partition, ops, wait);
@@ -203,39 +216,6 @@ export class Store extends Lifetime implements SessionHost {
   commitUrgent<const O extends readonly Op[]>(partition: string, ops: O): Promise<Committed<O>> {
     if (this.state === "closed") return Promise.reject(this.#closed());
     return this.#batcher.submitUrgent({ partition, ops }).promise as Promise<Committed<O>>;
-  }
-
-  #follow(pending: Pending, wait: Wait): Promise<GroupResult> {
-    const { signal, timeoutMs } = wait;
-    return new Promise((resolve, reject) => {
-      const clean = (): void => {
-        timer?.cancel();
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const onAbort = (): void => {
-        clean();
-        this.#batcher.withdraw(pending);
-        reject(signal?.reason);
-      };
-      const onTimeout = (): void => {
-        clean();
-        const outcome = this.#batcher.withdraw(pending) ? "not-applied" : "unknown";
-        const message = `The commit took longer than timeoutMs ${timeoutMs}`;
-        reject(new HoldfastError("TIMEOUT", message, { retryable: true, outcome }));
-      };
-      const timer = timeoutMs === undefined ? undefined : this.clock.timer(timeoutMs, onTimeout);
-      signal?.addEventListener("abort", onAbort, { once: true });
-      pending.promise.then(
-        (result) => {
-          clean();
-          resolve(result);
-        },
-        (error: unknown) => {
-          clean();
-          reject(error);
-        },
-      );
-    });
   }
 
   // -------------------------------------------------------------- reading
@@ -306,6 +286,7 @@ export class Store extends Lifetime implements SessionHost {
             yield batch;
           }
         } catch (error) {
+          ended.signal.throwIfAborted();
           if (!isHoldfastError(error) || !error.retryable) throw error;
         }
         ended.signal.throwIfAborted();
@@ -319,14 +300,34 @@ export class Store extends Lifetime implements SessionHost {
     }
   }
 
-  /** Calls `listen` on each hint (`null`) or message of the channel until the returned function is called, or the store closes. */
-  subscribe(channel: Channel, listen: (message: Data | null) => void): () => void {
+  /**
+   * Calls `listen` on each hint (`null`) or message of the channel until the returned function is called, or the store closes,
+   * which `onClose` tells. A hint may come for nothing, and hints and messages may be lost.
+   */
+  subscribe(
+    channel: Channel,
+    listen: (message: Data | null) => void,
+    onClose?: () => void,
+  ): () => void {
     this.#checkOpen();
-    const unsubscribe = this.#driver.subscribe(channel, listen);
-    const stop = (): void => {
-      if (this.#stops.delete(stop)) unsubscribe();
+    const unsubscribe = this.#driver.subscribe(channel, (message) => {
+      try {
+        listen(message);
+      } catch (error) {
+        // Engines call from inside a commit: a listener's fault is the process's, never that of the commit or its neighbours.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    });
+    const end = (): void => {
+      stop();
+      onClose?.();
     };
-    this.#stops.add(stop);
+    const stop = (): void => {
+      if (this.#subscriptions.delete(end)) unsubscribe();
+    };
+    this.#subscriptions.add(end);
     return stop;
   }
 
@@ -363,33 +364,15 @@ export class Store extends Lifetime implements SessionHost {
    * it, so that its events come within 1 s. Gives the way to stop asking.
    */
   needsTicks(): () => void {
-    this.#tickers++;
-    if (this.#ticker === undefined) this.#armTicker();
-    let isReleased = false;
-    return () => {
-      if (isReleased) return;
-      isReleased = true;
-      this.#tickers--;
-      if (this.#tickers > 0) return;
-      this.#ticker?.cancel();
-      this.#ticker = undefined;
-    };
-  }
-
-  #armTicker(): void {
-    const tick = (): void => {
-      const idleMs = this.clock.monotonicMs() - this.#batcher.lastCommitMs;
-      if (idleMs >= TICK_SKIP_MS) void this.#batcher.tick();
-      this.#armTicker();
-    };
-    this.#ticker = this.clock.timer(TICK_MS, tick, { keepAlive: false });
+    return this.#ticker.need();
   }
 
   // -------------------------------------------------------------- the store as a whole
 
   /** The definition's handle on this store, the same one each time; `TypeError` for what is no definition. */
   handle<H>(definition: Definition<H>): H {
-    if (!isDefinition(definition)) throw new TypeError(expected("definition", "a definition", definition));
+    if (!isDefinition(definition))
+      throw new TypeError(expected("definition", "a definition", definition));
     if (this.#handles.has(definition)) return this.#handles.get(definition) as H;
     this.#checkOpen();
     const handle = definition[opens](this);
@@ -435,10 +418,10 @@ export class Store extends Lifetime implements SessionHost {
     await this.#within(Promise.allSettled(children), leftMs() - reserveMs);
     this.#isShut = true;
     for (const watch of this.#watches) watch.abort(this.#closed());
-    for (const stop of this.#stops) stop();
+    for (const end of this.#subscriptions) end();
     await this.#within(this.#batcher.idle(), leftMs() - Math.floor(reserveMs / 2));
     if (this.#session !== undefined) await this.#within(this.#session.close(), leftMs());
-    this.#ticker?.cancel();
+    this.#ticker.stop();
     this.#batcher.abort();
     await this.#within(this.#driver.close(), leftMs());
   }

@@ -8,11 +8,4 @@ export type {
   QueueOptions,
   SettleOptions,
 } from "./queue.ts";
-export type {
-  DedupeInput,
-  JobInput,
-  QueueRules,
-  RateInput,
-  Receipt,
-  Settlement,
-} from "./ops.ts";
+export type { DedupeInput, JobInput, QueueRules, RateInput, Receipt, Settlement } from "./ops.ts";

@@ -123,7 +123,8 @@ export function checkData(name: string, value: unknown, maxBytes: number): Data 
 
 /** Builds the op that adds a job. `freshId` draws an id for one that has none. */
 export function enqueue(queue: string, job: JobInput, freshId: () => string): QueueEnqueue {
-  if (typeof job !== "object" || job === null) throw new TypeError(expected("job", "an object", job));
+  if (typeof job !== "object" || job === null)
+    throw new TypeError(expected("job", "an object", job));
   checkOptions("job", job, JOB_KEYS);
   const { id, key, priority, delayMs, trace } = job;
   return {
@@ -133,7 +134,8 @@ export function enqueue(queue: string, job: JobInput, freshId: () => string): Qu
     isFresh: id === undefined,
     payload: checkData("payload", job.payload, LIMITS.payloadBytes),
     delayMs: delayMs === undefined ? 0 : checkMs("delayMs", delayMs),
-    priority: priority === undefined ? 0 : checkInteger("priority", priority, 0, LIMITS.priorityMax),
+    priority:
+      priority === undefined ? 0 : checkInteger("priority", priority, 0, LIMITS.priorityMax),
     key: key === undefined ? null : checkText("key", key, LIMITS.idChars),
     dedupe: job.dedupe === undefined ? null : checkDedupe(job.dedupe),
     trace: trace === undefined ? null : checkText("trace", trace, LIMITS.idChars),
@@ -189,7 +191,8 @@ export function claim(queue: string, session: string, max: number): QueueClaim {
 }
 
 function checkReceipt(job: Receipt): Receipt {
-  if (typeof job !== "object" || job === null) throw new TypeError(expected("job", "a claimed job", job));
+  if (typeof job !== "object" || job === null)
+    throw new TypeError(expected("job", "a claimed job", job));
   return { seq: checkInteger("job.seq", job.seq), token: checkInteger("job.token", job.token) };
 }
 
@@ -205,7 +208,15 @@ export function settle(
   }
   const outcome = checkOneOf("outcome", settlement.outcome, OUTCOMES);
   checkOptions("settlement", settlement, SETTLE_KEYS[outcome]);
-  const base = { op: "queue.settle", queue, session, seq, token, result: null, error: null } as const;
+  const base = {
+    op: "queue.settle",
+    queue,
+    session,
+    seq,
+    token,
+    result: null,
+    error: null,
+  } as const;
   const idle = { ...base, delayMs: 0, holdsKey: true } as const;
   switch (settlement.outcome) {
     case "completed": {
@@ -234,12 +245,7 @@ function checkError(error: string | undefined): string | null {
   return error.length <= LIMITS.errorChars ? error : `${error.slice(0, LIMITS.errorChars - 1)}…`;
 }
 
-export function progress(
-  queue: string,
-  session: string,
-  job: Receipt,
-  value: Data,
-): QueueProgress {
+export function progress(queue: string, session: string, job: Receipt, value: Data): QueueProgress {
   const { seq, token } = checkReceipt(job);
   checkData("value", value, LIMITS.progressBytes);
   return { op: "queue.progress", queue, session, seq, token, value };

@@ -5,7 +5,13 @@
 import type { Data } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { checkFunction, checkInteger, checkOneOf, checkText, expected } from "../../core/options.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkOneOf,
+  checkText,
+  expected,
+} from "../../core/options.ts";
 import { newId } from "../../core/random.ts";
 import { checkWait, type Wait } from "../../core/signal.ts";
 import type { JobPage, QueueChanges } from "../../store/driver.ts";
@@ -102,10 +108,6 @@ export class Queue {
   #builders(): QueueOps {
     const { name: queue, partition } = this;
     const place = <O extends Op>(op: O): Placed<O> => ({ partition, op });
-    const idOf = (session: Session): string => {
-      session.check();
-      return session.id;
-    };
     return {
       configure: (rules) => place(ops.configure(queue, rules)),
       enqueue: (job) => place(ops.enqueue(queue, job, this.#freshId)),
@@ -200,7 +202,8 @@ export class Queue {
   ): Promise<JobState> {
     const placed = this.op.settle(session, job, settlement);
     const { also, ...wait } = options;
-    if (also === undefined || also.length === 0) return (await this.#one(placed.op, wait)) as JobState;
+    if (also === undefined || also.length === 0)
+      return (await this.#one(placed.op, wait)) as JobState;
     const results = resultsOf(await this.store.commitAll([placed, ...also], wait));
     return results[0];
   }
@@ -211,13 +214,18 @@ export class Queue {
   }
 
   /** Cancels a waiting job, or asks the holder of a leased one to stop; durable either way. */
-  async cancel(id: string, options: Wait & { readonly reason?: string | undefined } = {}): Promise<Cancelled> {
+  async cancel(
+    id: string,
+    options: Wait & { readonly reason?: string | undefined } = {},
+  ): Promise<Cancelled> {
     const { reason, ...wait } = options;
     return (await this.#one(ops.cancel(this.name, id, reason), wait)) as Cancelled;
   }
 
   /** Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest. Gives how many. */
-  async redrive(options: BulkOptions & { readonly ids?: readonly string[] | undefined } = {}): Promise<number> {
+  async redrive(
+    options: BulkOptions & { readonly ids?: readonly string[] | undefined } = {},
+  ): Promise<number> {
     const { ids, max, ...wait } = options;
     if (ids !== undefined) {
       const result = await this.#one(ops.redrive(this.name, { ids }), wait);
@@ -295,7 +303,10 @@ export class Queue {
   }
 
   /** All jobs in that state, page by page; a job that changes its state meanwhile may be seen or not. */
-  async *scan(state: JobState, options: Omit<PageOptions, "after"> = {}): AsyncGenerator<JobView, void, void> {
+  async *scan(
+    state: JobState,
+    options: Omit<PageOptions, "after"> = {},
+  ): AsyncGenerator<JobView, void, void> {
     let after: number | undefined;
     for (;;) {
       const page: JobList = await this.list(state, { ...options, after });
@@ -308,7 +319,10 @@ export class Queue {
   /** Counts, rules and the age of the longest-waiting ready job; a queue that was never used is empty. */
   async stats(wait?: Wait): Promise<QueueView> {
     const { name: queue, partition } = this;
-    const [views] = await this.store.read([{ read: "queue.stats", partition, queues: [queue] }], wait);
+    const [views] = await this.store.read(
+      [{ read: "queue.stats", partition, queues: [queue] }],
+      wait,
+    );
     const none = { counts: NO_COUNTS, isPaused: false, config: DEFAULT_QUEUE_CONFIG };
     return views[0] ?? { queue, ...none, oldestReadyMs: null };
   }
@@ -366,11 +380,23 @@ export async function listQueues(
   return views;
 }
 
+/** Judged before it is used: a session that is over is told so at once. */
+function idOf(session: Session): string {
+  session.check();
+  return session.id;
+}
+
 /** The error of a long add, with how many went before it. */
 function withAdded(error: unknown, added: number): unknown {
   if (!isHoldfastError(error)) return error;
   const { code, retryable, outcome, retryAfterMs } = error;
   const details = { ...error.details, added };
   const message = `${error.message} (the first ${added} jobs of the call were added)`;
-  return new HoldfastError(code, message, { retryable, outcome, retryAfterMs, details, cause: error });
+  return new HoldfastError(code, message, {
+    retryable,
+    outcome,
+    retryAfterMs,
+    details,
+    cause: error,
+  });
 }

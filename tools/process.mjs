@@ -1,14 +1,6 @@
-/** What the tools share: the root folder, starting a program, and knowing whether dist is stale. */
+/** Where the repository is, and how its tools start other programs. */
 import { spawn } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  realpathSync,
-  statSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -72,51 +64,4 @@ export function capture(command, args, options = {}) {
     child.on("error", reject);
     child.on("close", (code) => resolve({ code: code ?? 1, output }));
   });
-}
-
-/**
- * The newest change below `path`, folders included, so that a deletion is noticed as well.
- * @param {string} path
- * @returns {number}
- */
-function newest(path) {
-  if (!existsSync(path)) return 0;
-  const stat = statSync(path);
-  if (!stat.isDirectory()) return path.endsWith(".test.ts") ? 0 : stat.mtimeMs;
-  let latest = stat.mtimeMs;
-  for (const name of readdirSync(path)) {
-    if (name === "node_modules") continue;
-    latest = Math.max(latest, newest(join(path, name)));
-  }
-  return latest;
-}
-
-const stamp = join(cache, "built");
-
-/** Everything that the built folders are made from. */
-const inputs = [
-  "src",
-  "apps",
-  "proofs",
-  "examples",
-  "tsconfig.json",
-  "tsconfig.build.json",
-  "tsconfig.examples.json",
-];
-
-/** Whether the built folders are missing or older than what they are made from. */
-export function isStale() {
-  if (!existsSync(join(root, "dist")) || !existsSync(stamp)) return true;
-  const built = statSync(stamp).mtimeMs;
-  return inputs.some((path) => newest(join(root, path)) > built);
-}
-
-/**
- * Notes that the built folders hold what the source was at `startedMs`.
- * @param {number} startedMs
- */
-export function markBuilt(startedMs) {
-  mkdirSync(cache, { recursive: true });
-  writeFileSync(stamp, "");
-  utimesSync(stamp, startedMs / 1000, startedMs / 1000);
 }

@@ -1,0 +1,40 @@
+/** Holdfast as the measures use it: a store on a fresh file and one queue, all synced. */
+import { join } from "node:path";
+import { connect } from "holdfast";
+import type { Holdfast } from "holdfast";
+import { queue } from "holdfast/jobs";
+import type { PAYLOAD } from "./kit.ts";
+
+type Payload = typeof PAYLOAD;
+
+/** A schema that accepts: validation is not what is measured, for anybody. */
+const any = {
+  "~standard": {
+    version: 1,
+    vendor: "bench",
+    validate: (value: unknown) => ({ value: value as Payload }),
+  },
+} as const;
+
+export const work = queue("bench", { input: any });
+export const next = queue("bench-next", { input: any });
+
+export async function open(folder: string): Promise<Holdfast> {
+  const hf = await connect(`sqlite:${join(folder, "bench.db")}`);
+  const { synced } = await hf.durability();
+  if (synced !== "yes") throw new Error(`Expected a synced store, got ${JSON.stringify(synced)}`);
+  return hf;
+}
+
+/** Keeps `width` calls in flight until `count` are done. */
+export async function inFlight(
+  count: number,
+  width: number,
+  call: (index: number) => Promise<unknown>,
+): Promise<void> {
+  let at = 0;
+  const lane = async (): Promise<void> => {
+    while (at < count) await call(at++);
+  };
+  await Promise.all(Array.from({ length: width }, lane));
+}
