@@ -19,8 +19,11 @@ const any = {
 export const work = queue("bench", { input: any });
 export const next = queue("bench-next", { input: any });
 
-export async function open(folder: string): Promise<Holdfast> {
-  const hf = await connect(`sqlite:${join(folder, "bench.db")}`);
+export async function open(
+  folder: string,
+  options: { readonly sessionTtlMs?: number } = {},
+): Promise<Holdfast> {
+  const hf = await connect(`sqlite:${join(folder, "bench.db")}`, options);
   const { synced } = await hf.durability();
   if (synced !== "yes") throw new Error(`Expected a synced store, got ${JSON.stringify(synced)}`);
   return hf;

@@ -7,9 +7,14 @@ import { parseArgs } from "node:util";
 import { run, surroundings } from "./kit.ts";
 import type { Measure, Row } from "./kit.ts";
 import * as kv from "./kv-sqlite.ts";
+import * as processes from "./processes.ts";
 import * as queue from "./queue-sqlite.ts";
 
-const ALL: readonly (() => Measure)[] = [...queue.measures, ...kv.measures];
+const ALL: readonly (() => Measure)[] = [
+  ...queue.measures,
+  ...processes.measures,
+  ...kv.measures,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -154,7 +154,8 @@ function oneUrl(urls: Urls): string {
   if (typeof urls !== "object" || urls === null) {
     throw new TypeError(expected("url", "a string, or an object with `default`", urls));
   }
-  for (const [port, url] of Object.entries(urls)) {
+  for (const port of new Set(["default", ...Object.keys(urls)])) {
+    const url = urls[port];
     if (typeof url !== "string") throw new TypeError(expected(`url.${port}`, "a string", url));
     if (url === urls.default) continue;
     const message = `Expected port \`${port}\` to be on the default store, got another URL: several stores by port are not supported yet`;

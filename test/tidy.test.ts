@@ -17,7 +17,7 @@ const tree = readTree(root);
 const entries = subpaths();
 const publicNames = new Set([...entries.keys(), "package.json"]);
 const manifest = JSON.parse(tree.get("package.json") ?? "{}") as {
-  readonly exports: Readonly<Record<string, unknown>>;
+  readonly exports: Readonly<Record<string, string>>;
 };
 
 /** Every rule as a check of a set of files. */

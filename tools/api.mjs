@@ -75,7 +75,7 @@ export function parse(file, text) {
   /** @type {(specifier: string) => string} */
   const resolve = (specifier) =>
     specifier.startsWith(".")
-      ? posix.join(posix.dirname(file), specifier.replace(/\.js$/, ".d.ts"))
+      ? posix.join(posix.dirname(file), specifier.replace(/\.[jt]s$/, ".d.ts"))
       : specifier;
   for (const statement of statements(text)) {
     const star = /^export \* from "([^"]+)"/.exec(statement);
@@ -254,10 +254,9 @@ async function main() {
   const entries = [...subpaths()].map(
     ([subpath, file]) => /** @type {const} */ ([subpath, file.replace(/\.ts$/, ".d.ts")]),
   );
-  const expected = baseline(new Map(entries), (file) => {
-    const path = join(root, "dist", file);
-    return existsSync(path) ? readFileSync(path, "utf8") : "";
-  });
+  const expected = baseline(new Map(entries), (file) =>
+    readFileSync(join(root, "dist", file), "utf8"),
+  );
   const drifted = new Set(standing().filter((file) => !expected.has(file)));
   for (const [file, text] of expected) {
     const path = join(root, "api", file);

@@ -53,6 +53,8 @@ export const LIMITS = {
   journalEntries: 200_000,
   /** Events that a watch may buffer before it is merged into a resync. */
   watchBuffer: 10_000,
+  /** Partitions in one SQLite file. */
+  sqlitePartitions: 8_192,
   /** Jobs that one `addMany` call may carry. */
   addMany: 100_000,
 } as const;

@@ -26,8 +26,12 @@ export interface SimulationOptions {
   readonly maxEvents?: number | undefined;
   /** Judged at the instant of each commit's effect; throws if something is wrong. */
   readonly always?: ((world: World, event: CommitEvent) => void) | undefined;
+  /** Judged after each event of an instance, when all that followed from it has run; throws if something is wrong. */
+  readonly onStep?: ((world: World, instance: string) => void) | undefined;
   /** When the program has done its work. Default: it has returned on every instance. */
   readonly isDone?: ((world: World) => boolean) | undefined;
+  /** What is left to do, in words: asked when the program was not done in time. */
+  readonly describeRest?: ((world: World) => string) | undefined;
   /** Judged at the end; throws if something is wrong. */
   readonly finally?: ((world: World) => void) | undefined;
   /** Makes the store's state; for stores that are broken on purpose. */
@@ -109,9 +113,9 @@ export async function simulate(
   program: Program,
   options: SimulationOptions,
 ): Promise<SimulationResult> {
-  const { seed, nodes, faults, maxEvents, state } = options;
+  const { seed, nodes, faults, maxEvents, onStep, state } = options;
   const world = new World(program, {
-    ...{ seed, nodes, faults, maxEvents, state, onCommit: options.always },
+    ...{ seed, nodes, faults, maxEvents, onStep, state, onCommit: options.always },
   });
   try {
     await run(world, options);
@@ -132,10 +136,9 @@ async function run(world: World, options: SimulationOptions): Promise<void> {
   if (await world.scheduler.run(untilMs, done)) return;
   world.heal();
   if (await world.scheduler.run(untilMs + healMs, done)) return;
-  const { unfinished } = world;
-  const who = unfinished.length === 0 ? "nobody" : unfinished.join(", ");
+  const rest = options.describeRest?.(world) ?? `still running on ${world.unfinished.join(", ")}`;
   throw new Error(
-    `Expected the program to be done within ${healMs} ms after the last fault, it was not: still running on ${who}`,
+    `Expected the program to be done within ${healMs} ms after the last fault, it was not: ${rest}`,
   );
 }
 

@@ -64,6 +64,8 @@ export interface SchedulerOptions {
   readonly count: DrawCount;
   /** More events than this are an error: something goes round without end. */
   readonly maxEvents: number;
+  /** Called after each event of an owner, when all that followed from it has run; may throw. */
+  readonly onStep?: ((owner: Owner) => void) | undefined;
 }
 
 function isBefore(a: Planned, b: Planned): boolean {
@@ -75,6 +77,7 @@ export class Scheduler {
   readonly #chance: Chance;
   readonly #count: DrawCount;
   readonly #maxEvents: number;
+  readonly #onStep: ((owner: Owner) => void) | undefined;
   /** A binary heap by (instant, order). */
   readonly #heap: Planned[] = [];
   #nowMs = 0;
@@ -84,6 +87,7 @@ export class Scheduler {
     this.#chance = options.chance;
     this.#count = options.count;
     this.#maxEvents = options.maxEvents;
+    this.#onStep = options.onStep;
   }
 
   /** Virtual milliseconds since the world began, with fractions. */
@@ -134,6 +138,7 @@ export class Scheduler {
       if (event === undefined) break;
       this.#step(event);
       await systemClock.yield();
+      if (event.owner !== undefined) this.#onStep?.(event.owner);
     }
     this.#nowMs = Math.max(this.#nowMs, untilMs);
     return false;

@@ -10,7 +10,7 @@ import { CALM, swarm, type FaultPlan } from "./faults.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Network, SimDriver, type CommitEvent } from "./network.ts";
 import { SimNode, StoreHostClock } from "./node.ts";
-import { Scheduler } from "./scheduler.ts";
+import { Scheduler, type Owner } from "./scheduler.ts";
 
 /**
  * What a program gets of the instance that it runs on. Everything of it is dead once the instance crashes: a new process gets a new
@@ -35,7 +35,7 @@ export interface Instance {
 }
 
 /** Runs on each instance, anew after each crash. It may run for ever, or end; a rejection ends the world as a failure. */
-export type Program = (instance: Instance) => Promise<void>;
+export type Program = (instance: Instance, world: World) => Promise<void>;
 
 export interface WorldOptions {
   readonly seed: number;
@@ -46,6 +46,8 @@ export interface WorldOptions {
   readonly maxEvents?: number | undefined;
   /** Called at the instant of each commit's effect; throws if something is wrong. */
   readonly onCommit?: ((world: World, event: CommitEvent) => void) | undefined;
+  /** Called after each event of an instance, when all that followed from it has run; throws if something is wrong. */
+  readonly onStep?: ((world: World, instance: string) => void) | undefined;
   /** Makes the store's state; for stores that are broken on purpose. */
   readonly state?: ((clock: Clock) => MemoryState) | undefined;
 }
@@ -93,7 +95,8 @@ export class World {
     this.#current = this.plan;
     const plan = (): FaultPlan => this.#current;
     const maxEvents = options.maxEvents ?? DEFAULT_MAX_EVENTS;
-    this.scheduler = new Scheduler({ chance: chance.schedule, count, maxEvents });
+    const onStep = ({ name }: Owner): void => options.onStep?.(this, name);
+    this.scheduler = new Scheduler({ chance: chance.schedule, count, maxEvents, onStep });
     const storeClock = new StoreHostClock(this.scheduler);
     this.state = (options.state ?? ((clock) => new MemoryState({ clock })))(storeClock);
     const onCommit = (event: CommitEvent): void => options.onCommit?.(this, event);
@@ -144,7 +147,7 @@ export class World {
     const instance = this.#instance(machine, clock, epoch);
     const { scheduler } = this;
     scheduler.at({ atMs: scheduler.nowMs, kind: "start", label: "", owner: node }, () => {
-      this.#program(instance).then(
+      this.#program(instance, this).then(
         () => {
           if (!node.isAlive(epoch)) return;
           machine.hasEnded = true;

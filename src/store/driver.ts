@@ -13,6 +13,7 @@ import type {
   JobView,
   KvEntry,
   QueueConfig,
+  QueueEnqueue,
   QueueView,
   SessionView,
 } from "./ops.ts";
@@ -233,12 +234,20 @@ export interface StoreDriver {
   ): AsyncIterable<KvChanges>;
   /** Calls `listen` on each hint (`null`) or message of the channel; gives the way to stop. */
   subscribe(channel: Channel, listen: (message: Data | null) => void): () => void;
+  /**
+   * Writes jobs inside the caller's own synchronous transaction, to be taken in once it has committed; only where
+   * `joinsUserTransaction`. Throws `MISCONFIGURED` if `tx` is no open transaction of this store's database.
+   */
+  enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
   /** A page of everything in the partition; exact once the partition is sealed. */
   export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
   /** Writes a page into a partition; repeated pages do no harm. Revisions and tokens afterwards start above the source's. */
   import(partition: string, records: readonly ExportRecord[]): Promise<void>;
   /** Refuses every later group with `MOVED` (and the new place, if given), or opens the partition again. */
-  seal(partition: string, seal: { readonly isSealed: boolean; readonly movedTo: string | null }): Promise<void>;
+  seal(
+    partition: string,
+    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
+  ): Promise<void>;
   /** Read from the engine's real settings at the time of the call. */
   durability(): Promise<Durability>;
   /** Lets commits in flight end, then frees everything. */

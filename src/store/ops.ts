@@ -284,6 +284,7 @@ export interface QueueView {
 
 // ---------------------------------------------------------------- session, bus
 
+/** Opens it, or prolongs it when it is open (a repeat after a lost answer); refused with `LEASE_LOST` if it has ended. */
 export interface SessionOpen {
   readonly op: "session.open";
   readonly session: string;
@@ -299,7 +300,11 @@ export interface SessionRenew {
 }
 /** What the holder must know: jobs of its whose cancel was asked. */
 export interface Renewed {
-  readonly cancels: readonly { readonly queue: string; readonly seq: number; readonly token: number }[];
+  readonly cancels: readonly {
+    readonly queue: string;
+    readonly seq: number;
+    readonly token: number;
+  }[];
 }
 /** Ends it now: its jobs go back uncounted, its keys are deleted. Ending an ended one is no error. */
 export interface SessionEnd {

@@ -174,9 +174,8 @@ export class Session extends Lifetime {
     const committed = await this.#host.commitUrgent(partition, ops);
     if (!committed.ok) throw refusalError(committed.refusal);
     // What was open before is judged first; then the reply itself, which may be later than its TTL.
-    const isHeld = this.#judge();
+    this.#judge();
     this.#hold(partition, sent);
-    if (isHeld) this.#judge();
     this.check();
     if (this.#timer === undefined) {
       this.#renewAtMs = sent.monotonicMs + ttlMs / RENEWALS_PER_TTL;

@@ -37,7 +37,7 @@ import type {
   StoreInfo,
 } from "./driver.ts";
 import { GroupRules, partitionOf, type Committed, type OpsOf, type Placed } from "./group.ts";
-import type { Op } from "./ops.ts";
+import type { Op, QueueEnqueue } from "./ops.ts";
 import { backoffMs, RETRY } from "./retry.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { Ticker } from "./ticker.ts";
@@ -75,6 +75,8 @@ const KNOWN = [
   "allow",
   "label",
 ] as const;
+
+const WAIT_KEYS = ["signal", "timeoutMs"] as const;
 
 /** Something that must be closed before the store: a worker, an elected leader. */
 export interface Child {
@@ -189,7 +191,7 @@ export class Store extends Lifetime implements SessionHost {
     try {
       this.#checkOpen();
       this.#checkPartition(partition);
-      if (wait !== undefined) checkWait(wait);
+      if (wait !== undefined) checkWaitOnly(wait);
       pending = this.#batcher.submit({ partition, ops }, this.#rules.check(ops));
     } catch (error) {
       return Promise.reject(error);
@@ -212,6 +214,22 @@ export class Store extends Lifetime implements SessionHost {
     return this.commit(partition, ops, wait);
   }
 
+  /**
+   * Writes jobs inside the caller's own synchronous transaction: they are there if and when it commits. No bound of the queue
+   * refuses them. Errors: `UNSUPPORTED` where `capabilities.joinsUserTransaction` is false.
+   */
+  enqueueIn(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void {
+    this.#checkOpen();
+    this.#checkPartition(partition);
+    this.#rules.check(ops);
+    const { engine } = this.capabilities;
+    if (this.#driver.enqueueIn === undefined) {
+      const message = `The engine ${engine} can't add jobs in a synchronous transaction of yours: use an awaited add`;
+      throw new HoldfastError("UNSUPPORTED", message, { outcome: "not-applied", details: { engine } });
+    }
+    this.#driver.enqueueIn(tx, partition, ops);
+  }
+
   /** Commits ahead of the groups that wait, and also while the store closes: for the store's own sessions. */
   commitUrgent<const O extends readonly Op[]>(partition: string, ops: O): Promise<Committed<O>> {
     if (this.state === "closed") return Promise.reject(this.#closed());
@@ -229,7 +247,7 @@ export class Store extends Lifetime implements SessionHost {
     wait?: Wait,
   ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
     this.#checkOpen();
-    checkWait(wait);
+    checkWaitOnly(wait);
     return waitFor(this.#read(reads, wait?.signal), this.clock, wait, "The read");
   }
 
@@ -289,7 +307,6 @@ export class Store extends Lifetime implements SessionHost {
           ended.signal.throwIfAborted();
           if (!isHoldfastError(error) || !error.retryable) throw error;
         }
-        ended.signal.throwIfAborted();
         await sleep(this.clock, backoffMs(tries, this.random), ended.signal);
       }
     } finally {
@@ -340,7 +357,7 @@ export class Store extends Lifetime implements SessionHost {
   async session(partition: string = this.namespace, wait?: Wait): Promise<Session> {
     this.#checkOpen();
     this.#checkPartition(partition);
-    checkWait(wait);
+    checkWaitOnly(wait);
     if (this.#session === undefined || this.#session.isOver) {
       const id = newId(this.clock.wallMs(), this.random);
       this.#session = new Session(this, { id, ttlMs: this.sessionTtlMs, label: this.label });
@@ -450,6 +467,12 @@ export class Store extends Lifetime implements SessionHost {
     if (this.#names.size >= NAMES_CACHED) this.#names.clear();
     this.#names.add(partition);
   }
+}
+
+/** A `Wait` and nothing else: an option that would be ignored is refused. */
+function checkWaitOnly(wait: Wait | undefined): void {
+  checkOptions("options", wait, WAIT_KEYS);
+  checkWait(wait);
 }
 
 function checkSynced(engine: string, durability: Durability): void {

@@ -129,8 +129,8 @@ export function deadFiles(files: Files, entries: Iterable<string>): Finding[] {
 
 /** Rule: package.json exports exactly what the folders say. */
 export function exportDrift(
-  actual: Readonly<Record<string, unknown>>,
-  expected: Readonly<Record<string, unknown>>,
+  actual: Readonly<Record<string, string>>,
+  expected: Readonly<Record<string, string>>,
 ): Finding[] {
   return [...new Set([...Object.keys(actual), ...Object.keys(expected)])]
     .filter((key) => actual[key] !== expected[key])

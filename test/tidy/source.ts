@@ -178,10 +178,10 @@ export function resolveFrom(file: string, specifier: string): string {
 
 /** Whether a file is a test or serves only tests. */
 export function isTest(file: string): boolean {
-  return /\.(?:test|bench|testing|child)\.ts$/.test(file) || /^test\//.test(file);
+  return /\.(?:test|bench|testing|child)\.ts$/.test(file) || file.startsWith("test/");
 }
 
 /** Whether a file holds code that these rules read. */
 export function isCode(file: string): boolean {
-  return /\.(?:ts|mjs)$/.test(file) && !/\.d\.ts$/.test(file);
+  return /\.(?:ts|mjs)$/.test(file) && !file.endsWith(".d.ts");
 }

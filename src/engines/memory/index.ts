@@ -27,6 +27,7 @@ import { readKvChanges, runRead } from "../shared/embedded/read.ts";
 import { StoreClock } from "../shared/embedded/store-clock.ts";
 import { exportPage, importPage, sealPartition } from "../shared/embedded/transfer.ts";
 import { watchJournal } from "../shared/embedded/watch.ts";
+import { own, ownGroups } from "./own.ts";
 import { MemoryTables } from "./tables.ts";
 
 const CAPABILITIES: Capabilities = Object.freeze<Capabilities>({
@@ -52,6 +53,8 @@ export class MemoryState {
   readonly channels: Channels = new Channels();
   readonly clock: StoreClock;
   #highWaterMs = 0;
+  /** Bytes are in the state: what goes out must be copied. Text alone, the common case, needs no copy. */
+  #hasBytes = false;
 
   constructor(options: MemoryOptions = {}) {
     this.clock = new StoreClock(options.clock ?? systemClock);
@@ -60,12 +63,22 @@ export class MemoryState {
     this.#highWaterMs = this.clock.nowMs(this.#highWaterMs);
     return this.#highWaterMs;
   }
-  commit(groups: readonly Group[]): readonly GroupResult[] {
+  /** What leaves the state: a copy where it could share a buffer with it. */
+  out<T>(data: T): T {
+    return this.#hasBytes ? own(data) : data;
+  }
+  import(partition: string, records: readonly ExportRecord[]): void {
+    this.#hasBytes = true;
+    importPage(this.tables, partition, structuredClone(records));
+  }
+  commit(given: readonly Group[]): readonly GroupResult[] {
+    const { groups, hasBytes } = ownGroups(given);
+    this.#hasBytes ||= hasBytes;
     const outcome = runCommit(this.tables, groups, this.nowMs());
     for (const channel of outcome.channels) this.channels.emit(channel, null);
     for (const { channel, message } of outcome.messages) this.channels.emit(channel, message);
     if (outcome.isDirty) this.channels.emitChange();
-    return outcome.results;
+    return this.out(outcome.results);
   }
 }
 
@@ -91,7 +104,7 @@ class MemoryDriver implements StoreDriver {
   ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
     const state = this.#open();
     const nowMs = state.nowMs();
-    const results = reads.map((read) => runRead(state.tables, read, nowMs));
+    const results = state.out(reads.map((read) => runRead(state.tables, read, nowMs)));
     return results as unknown as { [I in keyof R]: ReadResult<R[I]> };
   }
   watch(
@@ -102,7 +115,7 @@ class MemoryDriver implements StoreDriver {
   ): AsyncIterable<KvChanges> {
     const state = this.#open();
     const readChanges = async (at: number | null): Promise<KvChanges> =>
-      readKvChanges(state.tables, partition, prefix, at, state.nowMs());
+      state.out(readKvChanges(state.tables, partition, prefix, at, state.nowMs()));
     const onChange = (listen: () => void): (() => void) => state.channels.onChange(listen);
     return watchJournal(readChanges, onChange, cursor, signal);
   }
@@ -116,10 +129,10 @@ class MemoryDriver implements StoreDriver {
   }
   async export(partition: string, cursor: string | null, limit: number): Promise<ExportPage> {
     const state = this.#open();
-    return exportPage(state.tables, partition, cursor, limit, state.nowMs());
+    return state.out(exportPage(state.tables, partition, cursor, limit, state.nowMs()));
   }
   async import(partition: string, records: readonly ExportRecord[]): Promise<void> {
-    importPage(this.#open().tables, partition, structuredClone(records));
+    this.#open().import(partition, records);
   }
   async seal(
     partition: string,

@@ -25,7 +25,7 @@ export class QueueDefinition<I, P = I, O = unknown, R = O> implements Definition
   }
 
   [opens](store: Store): JobQueue<I, P, O, R> {
-    return store.handle<JobQueue<I, P, O, R>>(this, () => new JobQueue(store, this.settings));
+    return new JobQueue<I, P, O, R>(store, this.settings);
   }
 }
 
@@ -50,6 +50,6 @@ export function queue<SI extends Schema, SO extends Schema | undefined = undefin
   options: QueueOptions<SI, SO>,
 ): QueueDefinition<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>> {
   // The key function takes what the input schema gives; the settings forget its type.
-  const settings = checkQueueOptions(name, options as QueueOptions<Schema, Schema | undefined>);
+  const settings = checkQueueOptions(name, options as unknown as QueueOptions<Schema, Schema | undefined>);
   return new QueueDefinition(settings);
 }

@@ -106,6 +106,11 @@ export interface KvOps<V> {
 }
 
 const KNOWN = ["partition", "codec", "schema", "hasReserved"] as const;
+const PUT_KEYS = ["ttlMs", "session", "signal", "timeoutMs"] as const;
+const TRY_PUT_KEYS = ["ifRevision", ...PUT_KEYS] as const;
+const TRY_DELETE_KEYS = ["ifRevision", "signal", "timeoutMs"] as const;
+const ADD_KEYS = ["min", "max", "signal", "timeoutMs"] as const;
+const LIST_KEYS = ["after", "limit", "signal", "timeoutMs"] as const;
 const PAGE_ROWS = 100;
 
 export class Kv<V = unknown> {
@@ -199,6 +204,7 @@ export class Kv<V = unknown> {
 
   /** A page of the keys with the prefix, in byte order, all as of the revision that it names. */
   async list(prefix: string = "", options: ListOptions = {}): Promise<KvList<V>> {
+    checkOptions("options", options, LIST_KEYS);
     const { after, limit = PAGE_ROWS, ...wait } = options;
     const read = {
       read: "kv.list",
@@ -276,6 +282,7 @@ export class Kv<V = unknown> {
    * Errors: `TOO_LARGE` (1 MiB), `INVALID_DATA` (schema), `LEASE_LOST` (the session is over). Complexity: a share of one round trip.
    */
   async put(key: string, value: V, options: PutOptions & Wait = {}): Promise<Written> {
+    checkOptions("options", options, PUT_KEYS);
     const { ttlMs, session, ...wait } = options;
     const { op } = this.op.put(key, value, { ttlMs, session });
     const committed = await this.store.commit(this.partitionName, [op], wait);
@@ -289,6 +296,7 @@ export class Kv<V = unknown> {
     value: V,
     options: PutOptions & Wait & { readonly ifRevision: number },
   ): Promise<TryPut> {
+    checkOptions("options", options, TRY_PUT_KEYS);
     const { ttlMs, session, ifRevision, ...wait } = options;
     const check = this.op.check(key, ifRevision);
     const put = this.op.put(key, value, { ttlMs, session });
@@ -308,6 +316,7 @@ export class Kv<V = unknown> {
     key: string,
     options: Wait & { readonly ifRevision: number },
   ): Promise<TryDelete> {
+    checkOptions("options", options, TRY_DELETE_KEYS);
     const { ifRevision, ...wait } = options;
     const check = this.op.check(key, ifRevision);
     const remove = this.op.delete(key);
@@ -323,6 +332,7 @@ export class Kv<V = unknown> {
    * written then. Adds of many callers to one key share one commit.
    */
   async add(key: string, delta: number, options: AddOptions & Wait = {}): Promise<number> {
+    checkOptions("options", options, ADD_KEYS);
     const { min, max, ...wait } = options;
     const { op } = this.op.add(key, delta, { min, max });
     return resultsOf(await this.store.commit(this.partitionName, [op], wait))[0];
@@ -330,6 +340,7 @@ export class Kv<V = unknown> {
 
   /** As `add`, but a sum out of bounds is an answer, not an error. */
   async tryAdd(key: string, delta: number, options: AddOptions & Wait = {}): Promise<TryAdd> {
+    checkOptions("options", options, ADD_KEYS);
     const { min, max, ...wait } = options;
     const { op } = this.op.add(key, delta, { min, max });
     const committed = await this.store.commit(this.partitionName, [op], wait);

@@ -9,6 +9,7 @@ import {
   checkFunction,
   checkInteger,
   checkOneOf,
+  checkOptions,
   checkText,
   expected,
 } from "../../core/options.ts";
@@ -76,6 +77,12 @@ export interface QueueOps {
   pause(isPaused: boolean): Placed<QueuePause>;
 }
 
+const SETTLE_KEYS = ["also", "signal", "timeoutMs"] as const;
+const CANCEL_KEYS = ["reason", "signal", "timeoutMs"] as const;
+const REDRIVE_KEYS = ["ids", "max", "signal", "timeoutMs"] as const;
+const PURGE_KEYS = ["max", "signal", "timeoutMs"] as const;
+const LIST_KEYS = ["after", "limit", "signal", "timeoutMs"] as const;
+const CHANGES_KEYS = ["limit", "signal", "timeoutMs"] as const;
 const PAGE_ROWS = 100;
 /** Jobs and bytes of one group of a long add: large enough for the disk's best rate, small enough to let others in between. */
 const CHUNK_JOBS = 1_000;
@@ -99,6 +106,7 @@ export class Queue {
   readonly op: QueueOps;
 
   constructor(store: Store, name: string, options: QueueOptions = {}) {
+    checkOptions("options", options, ["partition"]);
     this.store = store;
     this.name = ops.checkQueue(name);
     this.partition = store.partitionName(options.partition);
@@ -201,6 +209,7 @@ export class Queue {
     options: SettleOptions = {},
   ): Promise<JobState> {
     const placed = this.op.settle(session, job, settlement);
+    checkOptions("options", options, SETTLE_KEYS);
     const { also, ...wait } = options;
     if (also === undefined || also.length === 0)
       return (await this.#one(placed.op, wait)) as JobState;
@@ -218,6 +227,7 @@ export class Queue {
     id: string,
     options: Wait & { readonly reason?: string | undefined } = {},
   ): Promise<Cancelled> {
+    checkOptions("options", options, CANCEL_KEYS);
     const { reason, ...wait } = options;
     return (await this.#one(ops.cancel(this.name, id, reason), wait)) as Cancelled;
   }
@@ -226,6 +236,7 @@ export class Queue {
   async redrive(
     options: BulkOptions & { readonly ids?: readonly string[] | undefined } = {},
   ): Promise<number> {
+    checkOptions("options", options, REDRIVE_KEYS);
     const { ids, max, ...wait } = options;
     if (ids !== undefined) {
       const result = await this.#one(ops.redrive(this.name, { ids }), wait);
@@ -245,6 +256,7 @@ export class Queue {
 
   /** Removes jobs in that state, in steps of up to 1,000. Gives how many. Leased jobs can't be purged: cancel them. */
   async purge(state: Exclude<JobState, "leased">, options: BulkOptions = {}): Promise<number> {
+    checkOptions("options", options, PURGE_KEYS);
     const { max, ...wait } = options;
     ops.purge(this.name, state, 1);
     return this.#inSteps(state, max, wait, (step) => ops.purge(this.name, state, step));
@@ -287,6 +299,7 @@ export class Queue {
 
   /** A page of the jobs in that state, in the order of their adding. */
   async list(state: JobState, options: PageOptions = {}): Promise<JobList> {
+    checkOptions("options", options, LIST_KEYS);
     const { after, limit = PAGE_ROWS, ...wait } = options;
     checkOneOf("state", state, JOB_STATES);
     const read = {
@@ -335,6 +348,7 @@ export class Queue {
     cursor: number,
     options: Wait & { readonly limit?: number | undefined } = {},
   ): Promise<QueueChanges> {
+    checkOptions("options", options, CHANGES_KEYS);
     const { limit = LIMITS.pageRows, ...wait } = options;
     const read = {
       read: "queue.changes",

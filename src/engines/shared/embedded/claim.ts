@@ -3,7 +3,7 @@ import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Claimed, ClaimedJob, QueueClaim, RateConfig } from "../../../store/ops.ts";
 import { openQueue } from "./queue-ops.ts";
-import { admit, makeReady, makeScheduled } from "./placement.ts";
+import { admit, makeReady, makeScheduled, rankOf } from "./placement.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
 
@@ -52,8 +52,8 @@ function promoteDue(scope: Scope, queue: QueueRow): void {
   for (const job of scope.tables.takeDue(queue.no, scope.nowMs, LIMITS.reapRows)) {
     queue.counts.scheduled--;
     // Ranked by its due time: lateness of promotion costs it nothing.
-    if (job.holdsKey) makeReady(scope, queue, job, job.at - job.priority * queue.config.ageMs);
-    else admit(scope, queue, job);
+    if (job.holdsKey) makeReady(scope, queue, job, rankOf(queue, job, job.at));
+    else admit(scope, queue, job, job.at);
     scope.tables.saveJob(job);
     scope.tables.saveQueue(queue);
   }

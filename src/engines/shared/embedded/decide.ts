@@ -2,13 +2,25 @@
  * The first phase of a group: everything that may refuse it is judged here, by reads alone. What passes can no longer fail, so
  * that the second phase writes without a way back.
  *
- * Checks of a key's revision judge the state before the group; bounds of a counter see the group's earlier ops.
+ * Checks of a key's revision judge the state before the group. All else sees the group's earlier ops: bounds of a counter, sessions
+ * opened or ended, leases settled, ids and dedupe keys added, rules configured.
  */
 import { dataBytes } from "../../../core/codec.ts";
 import type { Data } from "../../../core/codec.ts";
-import type { KvAdd, Op, QueueEnqueue, QueueProgress, QueueSettle, Refusal } from "../../../store/ops.ts";
+import type {
+  KvAdd,
+  Op,
+  QueueConfig,
+  QueueEnqueue,
+  QueueProgress,
+  QueueSettle,
+  Refusal,
+  SessionOpen,
+} from "../../../store/ops.ts";
 import { liveKv } from "./kv-ops.ts";
+import { standingJob } from "./queue-ops.ts";
 import type { Scope } from "./scope.ts";
+import type { QueueRow, SessionRow } from "./tables.ts";
 
 type Verdict = Omit<Refusal, "index"> | undefined;
 
@@ -19,6 +31,14 @@ export class Decision {
   readonly #isForced: boolean;
   /** What the group's earlier ops made of a key; null: deleted. */
   readonly #written = new Map<string, Data | null>();
+  /** Sessions that the group's earlier ops opened (true) or ended (false). */
+  readonly #sessions = new Map<string, boolean>();
+  /** Jobs that the group's earlier ops settled. */
+  readonly #settled = new Set<number>();
+  readonly #configs = new Map<string, QueueConfig>();
+  /** Payloads by queue and id, and dedupe keys by queue, that the group's earlier ops added. */
+  readonly #payloads = new Map<string, Data>();
+  readonly #deduped = new Set<string>();
   readonly #added = new Map<string, number>();
 
   constructor(scope: Scope, isForced: boolean) {
@@ -47,15 +67,22 @@ export class Decision {
         return undefined;
       case "kv.add":
         return this.#add(op);
+      case "queue.configure":
+        this.#configs.set(op.queue, op.config);
+        return undefined;
       case "queue.enqueue":
         return this.#enqueue(op);
       case "queue.claim":
-        return this.#session(op.session);
       case "session.renew":
         return this.#session(op.session);
       case "queue.settle":
       case "queue.progress":
         return this.#held(op);
+      case "session.open":
+        return this.#open(op);
+      case "session.end":
+        this.#sessions.set(op.session, false);
+        return undefined;
       default:
         return undefined;
     }
@@ -96,50 +123,84 @@ export class Decision {
     return undefined;
   }
 
+  #row(session: string): SessionRow | undefined {
+    return this.#scope.tables.session(this.#scope.partition.no, session);
+  }
+
   #session(id: string): Verdict {
-    const scope = this.#scope;
-    const row = scope.tables.session(scope.partition.no, id);
-    if (row !== undefined && !row.isEnded && row.untilMs > scope.nowMs) return undefined;
+    const isOpen = this.#sessions.get(id);
+    const row = this.#row(id);
+    if (isOpen === true) return undefined;
+    const isLive = row !== undefined && !row.isEnded && row.untilMs > this.#scope.nowMs;
+    if (isLive && isOpen !== false) return undefined;
     const message = `Session "${id}" has ended: stop what it held and open a new one`;
     return { code: "LEASE_LOST", message, details: { session: id } };
+  }
+
+  #open(op: SessionOpen): Verdict {
+    // What has ended stays so while anything is left of it: others may have seen its end already.
+    const isKnown = this.#row(op.session) !== undefined || this.#sessions.has(op.session);
+    const verdict = isKnown ? this.#session(op.session) : undefined;
+    if (verdict === undefined) this.#sessions.set(op.session, true);
+    return verdict;
   }
 
   #held(op: QueueSettle | QueueProgress): Verdict {
     const lost = this.#session(op.session);
     if (lost !== undefined) return lost;
-    const scope = this.#scope;
-    const session = scope.tables.session(scope.partition.no, op.session);
-    const lease = session === undefined ? undefined : scope.tables.lease(session.no, op.seq);
-    if (lease?.token === op.token) return undefined;
+    const { tables, partition } = this.#scope;
+    const session = this.#row(op.session);
+    const lease = session === undefined ? undefined : tables.lease(session.no, op.seq);
+    const isIts = lease?.token === op.token && !this.#settled.has(op.seq);
+    if (isIts && lease.queue === tables.queueByName(partition.no, op.queue)?.no) {
+      if (op.op === "queue.settle") this.#settled.add(op.seq);
+      return undefined;
+    }
     const message = `Job ${op.seq} of queue "${op.queue}" is not held under token ${op.token} any more: it was settled or went to another holder`;
     return { code: "FENCED", message, details: { queue: op.queue, seq: op.seq, token: op.token } };
   }
 
   #enqueue(op: QueueEnqueue): Verdict {
-    const scope = this.#scope;
-    const queue = scope.tables.queueByName(scope.partition.no, op.queue);
-    if (queue === undefined || this.#isForced) return undefined;
+    if (this.#isForced) return undefined;
+    const { tables, partition } = this.#scope;
+    const queue = tables.queueByName(partition.no, op.queue);
     if (!op.isFresh) {
-      const existing = scope.tables.jobById(queue.no, op.id);
-      if (existing !== undefined) {
-        if (isSame(existing.payload, op.payload)) return undefined;
-        const message = `Expected job "${op.id}" of queue "${op.queue}" to be new or the same, found one with another payload: use another id`;
-        return { code: "ALREADY_EXISTS", message, details: { queue: op.queue, id: op.id } };
-      }
+      const place = `${op.queue}\n${op.id}`;
+      const inStore = queue === undefined ? undefined : tables.jobById(queue.no, op.id)?.payload;
+      const existing = this.#payloads.get(place) ?? inStore;
+      if (existing !== undefined) return isSame(existing, op.payload) ? undefined : taken(op);
+      this.#payloads.set(place, op.payload);
     }
-    const { maxWaiting } = queue.config;
-    if (maxWaiting === null) return undefined;
+    const maxWaiting = (this.#configs.get(op.queue) ?? queue?.config)?.maxWaiting ?? null;
+    if (maxWaiting === null || this.#isRepeat(op, queue)) return undefined;
     const added = this.#added.get(op.queue) ?? 0;
-    const { ready, scheduled, blocked } = queue.counts;
-    const waiting = ready + scheduled + blocked + added;
     this.#added.set(op.queue, added + 1);
+    const { ready, scheduled, blocked } = queue?.counts ?? NONE;
+    const waiting = ready + scheduled + blocked + added;
     if (waiting < maxWaiting) return undefined;
     const message = `Queue "${op.queue}" holds ${waiting} waiting jobs, its limit is ${maxWaiting}: try again when workers have caught up`;
     return { code: "OVERLOADED", message, details: { queue: op.queue, waiting, maxWaiting } };
   }
+
+  /** True for a repeat of a dedupe key that adds no job. */
+  #isRepeat(op: QueueEnqueue, queue: QueueRow | undefined): boolean {
+    const { dedupe } = op;
+    if (dedupe === null) return false;
+    const place = `${op.queue}\n${dedupe.key}`;
+    if (this.#deduped.has(place)) return true;
+    this.#deduped.add(place);
+    return queue !== undefined && standingJob(this.#scope, queue, dedupe) !== undefined;
+  }
+}
+
+const NONE = { ready: 0, scheduled: 0, blocked: 0 } as const;
+
+function taken(op: QueueEnqueue): Verdict {
+  const message = `Expected job "${op.id}" of queue "${op.queue}" to be new or the same, found one with another payload: use another id`;
+  return { code: "ALREADY_EXISTS", message, details: { queue: op.queue, id: op.id } };
 }
 
 function isSame(a: Data, b: Data): boolean {
-  if (typeof a === "string" && typeof b === "string") return a === b;
-  return Buffer.from(a as Uint8Array).equals(Buffer.from(b as Uint8Array));
+  if (typeof a === "string" || typeof b === "string") return a === b;
+  return Buffer.compare(a, b) === 0;
 }

@@ -14,8 +14,8 @@ import type { FinishedState, JobRow, KeyRow, LeaseRow, QueueRow } from "./tables
 const KEEP_STEP = 256;
 
 /** Ready order: a step of priority is worth `ageMs` of waiting, so that nothing waits for ever. */
-function rankNow(scope: Scope, queue: QueueRow, job: JobRow): number {
-  return scope.nowMs - job.priority * queue.config.ageMs;
+export function rankOf(queue: QueueRow, job: JobRow, sinceMs: number): number {
+  return sinceMs - job.priority * queue.config.ageMs;
 }
 
 /** Puts a job that has its key's place into the ready order. The caller saves the job. */
@@ -61,14 +61,17 @@ function saveKey(scope: Scope, row: KeyRow): void {
   else scope.tables.saveKey(row);
 }
 
-/** A job that may run now asks for its key's place: ready if there is one, else blocked. The caller saves the job. */
-export function admit(scope: Scope, queue: QueueRow, job: JobRow): void {
-  if (job.key === null) return makeReady(scope, queue, job, rankNow(scope, queue, job));
+/**
+ * A job that may run since then asks for its key's place: ready if there is one, else blocked. The caller saves the job.
+ */
+export function admit(scope: Scope, queue: QueueRow, job: JobRow, sinceMs: number): void {
+  const rank = rankOf(queue, job, sinceMs);
+  if (job.key === null) return makeReady(scope, queue, job, rank);
   const row = keyRow(scope, queue, job.key);
   if (row.active < queue.config.perKey && isNextOfKey(scope, queue, job, row)) {
     row.active++;
     saveKey(scope, row);
-    return makeReady(scope, queue, job, rankNow(scope, queue, job));
+    return makeReady(scope, queue, job, rank);
   }
   row.waiting++;
   saveKey(scope, row);
@@ -100,7 +103,7 @@ export function releaseKey(scope: Scope, queue: QueueRow, key: string | null): v
     queue.counts.blocked--;
     row.waiting--;
     row.active++;
-    makeReady(scope, queue, job, rankNow(scope, queue, job));
+    makeReady(scope, queue, job, rankOf(queue, job, scope.nowMs));
     scope.tables.saveJob(job);
   }
   saveKey(scope, row);

@@ -5,6 +5,7 @@ import { DEFAULT_QUEUE_CONFIG } from "../../../store/ops.ts";
 import type {
   Affected,
   Cancelled,
+  Dedupe,
   Enqueued,
   JobState,
   QueueCancel,
@@ -18,7 +19,7 @@ import type {
 } from "../../../store/ops.ts";
 import { admit, finish, makeScheduled, releaseKey, unlease, unplace, makeReady } from "./placement.ts";
 import type { Scope } from "./scope.ts";
-import type { JobRow, LeaseRow, QueueRow } from "./tables.ts";
+import type { JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
 
 export function openQueue(scope: Scope, name: string): QueueRow {
   const row = scope.tables.queueByName(scope.partition.no, name);
@@ -62,7 +63,7 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
     trace: op.trace,
   };
   if (op.delayMs > 0) makeScheduled(scope, queue, job, scope.nowMs + op.delayMs, false);
-  else admit(scope, queue, job);
+  else admit(scope, queue, job, scope.nowMs);
   scope.tables.insertJob(job);
   if (op.dedupe !== null) {
     scope.tables.saveMark({
@@ -77,16 +78,30 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
   return { id: job.id, seq: job.seq, status: "added" };
 }
 
+/**
+ * What a repeat of the dedupe key stands for: the mark, and the waiting job that it would change (undefined in mode `first`).
+ * Undefined: no window is open, or its job has started, so that a new job is due.
+ */
+export function standingJob(
+  scope: Scope,
+  queue: QueueRow,
+  dedupe: Dedupe,
+): { readonly mark: MarkRow; readonly job: JobRow | undefined } | undefined {
+  const mark = scope.tables.mark(queue.no, "dedupe", dedupe.key);
+  if (mark === undefined || mark.expiresMs <= scope.nowMs) return undefined;
+  if (dedupe.mode === "first") return { mark, job: undefined };
+  const job = scope.tables.job(queue.no, mark.value);
+  return job !== undefined && isWaiting(scope, queue, job) ? { mark, job } : undefined;
+}
+
 /** The job that a repeat of a dedupe key stands for, changed as its mode says; undefined: a new job is due. */
 function deduped(scope: Scope, queue: QueueRow, op: QueueEnqueue): Enqueued | undefined {
   const { dedupe } = op;
-  if (dedupe === null) return undefined;
-  const mark = scope.tables.mark(queue.no, "dedupe", dedupe.key);
-  if (mark === undefined || mark.expiresMs <= scope.nowMs) return undefined;
+  const standing = dedupe === null ? undefined : standingJob(scope, queue, dedupe);
+  if (dedupe === null || standing === undefined) return undefined;
+  const { mark, job } = standing;
   invariant(mark.id !== null, "a dedupe mark names its job", mark);
-  if (dedupe.mode === "first") return { id: mark.id, seq: mark.value, status: "deduped" };
-  const job = scope.tables.job(queue.no, mark.value);
-  if (job === undefined || !isWaiting(scope, queue, job)) return undefined;
+  if (job === undefined) return { id: mark.id, seq: mark.value, status: "deduped" };
   job.payload = op.payload;
   if (dedupe.mode === "debounce" && job.state === "scheduled" && !job.holdsKey) {
     const dueMs = Math.min(scope.nowMs + op.delayMs, mark.expiresMs);
@@ -144,6 +159,10 @@ function end(
 
 function retry(scope: Scope, queue: QueueRow, job: JobRow, op: QueueSettle): JobState {
   job.attempts++;
+  if (job.attempts + job.lost >= queue.config.maxDeliveries) {
+    scope.tables.saveJob(job);
+    return end(scope, queue, job, "dead", null);
+  }
   if (op.holdsKey || job.key === null) {
     makeScheduled(scope, queue, job, scope.nowMs + op.delayMs, job.key !== null);
   } else {
@@ -203,7 +222,7 @@ export function redrive(scope: Scope, op: QueueRedrive): Affected {
     job.attempts = 0;
     job.lost = 0;
     job.error = null;
-    admit(scope, queue, job);
+    admit(scope, queue, job, scope.nowMs);
     scope.tables.saveJob(job);
     count++;
   }

@@ -1,0 +1,134 @@
+/** The engine under proof: its URL, a namespace of the proof's own, and the nodes that were started on it. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "holdfast";
+import { memory, MemoryState } from "holdfast/engines/memory";
+import { Kv } from "holdfast/ports/kv";
+import { listQueues, Queue } from "holdfast/ports/queue";
+import { Store, systemRandom } from "holdfast/store";
+import type { ProgramName } from "../programs.ts";
+import { InstanceNode } from "./instance-node.ts";
+import type { Node, NodeOptions, StoreSettings } from "./node.ts";
+import { ProcessNode } from "./process-node.ts";
+
+export interface Engine {
+  readonly scheme: string;
+  /** The proof's own handle. */
+  readonly store: Store;
+  /** What a kill is here. */
+  readonly kill: "kill -9" | "crashed instance";
+  /** Starts a node with a store on this engine. */
+  start(program: ProgramName, options: NodeOptions): Promise<Node>;
+  /** Starts a real process without a store. */
+  startOutside(program: ProgramName, options: NodeOptions): Promise<Node>;
+  /** Ends all nodes, removes what the proof wrote, and closes. */
+  close(): Promise<void>;
+}
+
+/** Nodes have little to wait for: a proof that ends stops them first. */
+const DRAIN_MS = 2_000;
+const STOP_WITHIN_MS = 5_000;
+const PURGE_PAGE = 1_000;
+
+/** Opens the engine of the URL, or a SQLite file in a temporary folder. */
+export async function openEngine(url: string | undefined, name: string): Promise<Engine> {
+  const namespace = `${name}-${systemRandom.text(8)}`;
+  if (url !== undefined && /^memory:/i.test(url)) return openMemory(namespace);
+  const folder = url === undefined ? await mkdtemp(join(tmpdir(), "holdfast-")) : undefined;
+  try {
+    const target = url ?? `sqlite:${join(folder as string, "proof.db")}`;
+    const hf = await connect(target, { namespace, drainMs: DRAIN_MS });
+    return new OpenedEngine({ store: hf.store, namespace, url: target, folder });
+  } catch (error) {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function openMemory(namespace: string): Promise<Engine> {
+  const state = new MemoryState();
+  const store = await Store.open(memory({ state }), { namespace, drainMs: DRAIN_MS });
+  return new OpenedEngine({ store, namespace, state });
+}
+
+interface Opened {
+  readonly store: Store;
+  readonly namespace: string;
+  /** For nodes in processes of their own. */
+  readonly url?: string | undefined;
+  /** To be removed in the end. */
+  readonly folder?: string | undefined;
+  /** For nodes in this process. */
+  readonly state?: MemoryState | undefined;
+}
+
+class OpenedEngine implements Engine {
+  readonly store: Store;
+  readonly #opened: Opened;
+  readonly #nodes = new Set<Node>();
+
+  constructor(opened: Opened) {
+    this.store = opened.store;
+    this.#opened = opened;
+  }
+
+  get scheme(): string {
+    return this.store.capabilities.engine;
+  }
+  get kill(): Engine["kill"] {
+    return this.#opened.state === undefined ? "kill -9" : "crashed instance";
+  }
+
+  async start(program: ProgramName, options: NodeOptions): Promise<Node> {
+    const { namespace, state, url = null } = this.#opened;
+    const { sessionTtlMs } = options;
+    const store: StoreSettings = { namespace, sessionTtlMs, drainMs: DRAIN_MS };
+    const node =
+      state === undefined
+        ? await ProcessNode.start(options, { program, url, store })
+        : await InstanceNode.start(options, program, state, store);
+    this.#nodes.add(node);
+    return node;
+  }
+
+  async startOutside(program: ProgramName, options: NodeOptions): Promise<Node> {
+    const store: StoreSettings = { namespace: "none", sessionTtlMs: undefined, drainMs: DRAIN_MS };
+    const node = await ProcessNode.start(options, { program, url: null, store });
+    this.#nodes.add(node);
+    return node;
+  }
+
+  async close(): Promise<void> {
+    const { folder, state } = this.#opened;
+    await Promise.all([...this.#nodes].map((node) => this.#end(node)));
+    try {
+      // A temporary store goes as a whole.
+      if (folder === undefined && state === undefined) await this.#clean();
+    } finally {
+      await this.store.close();
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  async #end(node: Node): Promise<void> {
+    const timer = this.store.clock.timer(STOP_WITHIN_MS, () => void node.kill());
+    try {
+      await node.stop();
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Leaves a store of the user's as it was, but for empty queues. */
+  async #clean(): Promise<void> {
+    const kv = new Kv(this.store);
+    for await (const { key } of kv.scan("", { limit: PURGE_PAGE })) await kv.delete(key);
+    for (const { queue: name } of await listQueues(this.store)) {
+      const queue = new Queue(this.store, name);
+      for (const state of ["ready", "scheduled", "blocked", "completed", "cancelled", "dead"] as const) {
+        await queue.purge(state);
+      }
+    }
+  }
+}

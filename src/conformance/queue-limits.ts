@@ -1,0 +1,243 @@
+/** Limits: leases at once, starts per time, jobs that wait. */
+import assert from "node:assert/strict";
+import { LIMITS } from "../core/limits.ts";
+import { concurrently, draw, pick, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
+import { drain, ids, Worker, workers } from "./queue-kit.ts";
+
+interface Rate {
+  readonly count: number;
+  readonly perMs: number;
+  readonly burst: number;
+}
+
+/** In no span of the starts are there more than the rate allows. An instant may be told up to `slackMs` late. */
+function assertRate(startsMs: readonly number[], rate: Rate, slackMs: number): void {
+  for (let from = 0; from < startsMs.length; from++) {
+    for (let to = from; to < startsMs.length; to++) {
+      const spanMs = (startsMs[to] as number) - (startsMs[from] as number) + slackMs;
+      const most = rate.burst + (rate.count * spanMs) / rate.perMs;
+      assert.ok(to - from + 1 <= most, `${to - from + 1} starts in ${spanMs} ms, at most ${most}`);
+    }
+  }
+}
+
+/** Claims whenever the store says that something may be claimable, and gives the instants of the starts. */
+async function starts(world: World, all: readonly Worker[], count: number): Promise<number[]> {
+  const startsMs: number[] = [];
+  while (startsMs.length < count) {
+    const worker = pick(world.random, all);
+    const { jobs, nextMs } = await worker.queue.claim(worker.session, 1 + draw(world.random, 3));
+    const nowMs = await world.now();
+    for (const job of jobs) {
+      startsMs.push(nowMs);
+      await worker.settle(job);
+    }
+    if (jobs.length === 0) {
+      assert.ok(nextMs !== null, "the rate opens again");
+      await world.pass(nextMs);
+    }
+  }
+  return startsMs;
+}
+
+/** How late a real clock's reading may be on a machine that is busy; virtual time is exact. */
+function slackOf(world: World): number {
+  return world.isManual ? 0 : 200;
+}
+
+export const queueLimitCases: Cases = {
+  "No more than `maxLeased` jobs of a queue are leased at once, whoever asks, and as many as that are.": async (
+    world,
+  ) => {
+    const all = await workers(world, 4, { maxLeased: 7 });
+    const [one] = all;
+    await one.queue.addMany(Array.from({ length: 100 }, (_, i) => ({ id: `j${i}`, payload: "" })));
+    const claims = all.map((worker) => worker.claim(5));
+    const taken = (await Promise.all(claims)).flatMap((jobs) => ids(jobs));
+    assert.equal(taken.length, 7);
+    let held = 0;
+    let most = 0;
+    await one.queue.configure({ maxLeased: 5 });
+    for (const worker of all) await worker.replace();
+    await concurrently(4, async (i) => {
+      const worker = all[i] as Worker;
+      for (let step = 0; step < 25; step++) {
+        const jobs = await worker.claim(1 + draw(world.random, 4));
+        held += jobs.length;
+        most = Math.max(most, held);
+        for (const job of jobs) {
+          held--;
+          await worker.settle(job, step % 2 === 0 ? undefined : { outcome: "released" });
+        }
+      }
+    });
+    assert.equal(most, 5, "never more, and that many");
+    assert.equal((await one.queue.stats()).counts.leased, 0);
+  },
+
+  "A lease that ends, in any way, gives its place under `maxLeased` free.": async (world) => {
+    const [one, two] = await workers(world, 2, { maxLeased: 1 });
+    for (let i = 0; i < 6; i++) await one.add(`j${i}`);
+    for (const outcome of ["completed", "retry", "dead", "cancelled", "released"] as const) {
+      const job = await one.one();
+      await two.none();
+      await one.settle(job, outcome === "retry" ? { outcome, delayMs: 60_000 } : { outcome });
+    }
+    await one.one();
+    await two.none();
+    await one.replace();
+    await two.one();
+    await two.session.close();
+    await one.one();
+  },
+
+  "A rule that is changed holds from the next claim on, for all processes; what is left out has its default.": async (
+    world,
+  ) => {
+    const [one, two] = await workers(world, 2, { maxLeased: 2, ageMs: 7 });
+    await one.queue.addMany(Array.from({ length: 9 }, (_, i) => ({ id: `j${i}`, payload: "" })));
+    assert.equal((await one.claim(9)).length, 2);
+    await two.queue.configure({ maxLeased: 3 });
+    assert.equal((await one.queue.stats()).config.ageMs, 60_000);
+    assert.equal((await one.claim(9)).length, 1);
+    await one.queue.configure({ maxLeased: 1 });
+    await two.none();
+    await one.queue.configure({});
+    assert.equal((await two.claim(9)).length, 6);
+  },
+
+  "A queue's rate is exact: in any span of t ms at most `burst + count × t / perMs` jobs start, whoever claims.": async (
+    world,
+  ) => {
+    const all = await workers(world, 3);
+    const rates: readonly Rate[] = [
+      { count: 1, perMs: 10, burst: 1 },
+      { count: 3, perMs: 100, burst: 4 },
+      { count: 7, perMs: 50, burst: 2 },
+    ];
+    const [one] = all;
+    for (const rate of rates) {
+      const count = world.isManual ? 200 : 12;
+      await one.queue.configure({ rate });
+      await one.queue.addMany(Array.from({ length: count }, () => ({ payload: "" })));
+      assertRate(await starts(world, all, count), rate, slackOf(world));
+    }
+  },
+
+  "A rate is used up: after a pause a burst starts at once, then one job each interval, without drift.": async (
+    world,
+  ) => {
+    const [one] = await workers(world, 2, { rate: { count: 3, perMs: 100, burst: 4 } });
+    await one.queue.addMany(Array.from({ length: 64 }, () => ({ payload: "" })));
+    assert.equal((await one.claim(64)).length, 4, "the burst");
+    const nextMs = await one.none();
+    assert.ok(nextMs !== null && nextMs <= 34, `the next is due in ${nextMs} ms`);
+    if (!world.isManual) return;
+    const startMs = await world.now();
+    const atMs = await starts(world, [one], 30);
+    const wanted = Array.from({ length: 30 }, (_, i) => Math.ceil(((i + 1) * 100) / 3));
+    assert.deepEqual(
+      atMs.map((ms) => ms - startMs),
+      wanted,
+    );
+    await world.pass(1_000);
+    assert.equal((await one.claim(64)).length, 4, "a burst again, no more");
+  },
+
+  "A rate per key holds for each key by itself, and keys do not wait for one another.": async (world) => {
+    const rate = { count: 1, perMs: 50, burst: 2, isPerKey: true };
+    const [one, two] = await workers(world, 2, { rate, perKey: 10 });
+    for (let i = 0; i < 4; i++) {
+      for (const key of ["x", "y"]) await one.add(`${key}${i}`, { key });
+    }
+    await one.add("free0");
+    const first = ids(await two.claim(20));
+    assert.deepEqual([...first].sort(), ["free0", "x0", "x1", "y0", "y1"]);
+    const nextMs = await two.none();
+    assert.ok(nextMs !== null && nextMs <= 50);
+    if (!world.isManual) return;
+    await world.pass(49);
+    await two.none();
+    await world.pass(1);
+    assert.deepEqual(ids(await two.claim(20)), ["x2", "y2"]);
+    await world.pass(50);
+    assert.deepEqual(ids(await two.claim(20)), ["x3", "y3"]);
+  },
+
+  "A queue takes at most `maxWaiting` waiting jobs; one more is refused with `OVERLOADED` and leaves nothing.": async (
+    world,
+  ) => {
+    const [one, two] = await workers(world, 2, { maxWaiting: 4 });
+    await one.add("ready");
+    await one.add("delayed", { delayMs: 60_000 });
+    await one.add("head", { key: "k" });
+    await one.add("blocked", { key: "k" });
+    const error = await refuses(two.queue.add({ id: "more", payload: "" }), "OVERLOADED");
+    assert.equal(error.retryable, true);
+    assert.equal(await one.queue.get("more"), null);
+    const same = await two.queue.add({ id: "ready", payload: "ready" });
+    assert.equal(same.status, "exists", "what adds nothing is not refused");
+    const jobs = await one.claim(10);
+    assert.deepEqual(ids(jobs), ["ready", "head"], "what is leased does not wait");
+    await one.add("fifth");
+    await one.add("sixth");
+    await refuses(two.queue.add({ payload: "" }), "OVERLOADED");
+    for (const job of jobs) await one.settle(job, { outcome: "released" });
+    assert.equal((await one.queue.stats()).counts.ready, 4, "what was let in comes back");
+  },
+
+  "`maxWaiting` is exact under 64 concurrent callers, and for the jobs of one group together.": async (world) => {
+    const all = await workers(world, 3, { maxWaiting: 40 });
+    const [one] = all;
+    let added = 0;
+    await concurrently(64, async (i) => {
+      const { queue } = all[i % 3] as Worker;
+      try {
+        await queue.add({ payload: "" });
+        added++;
+      } catch (error) {
+        assert.equal((error as { code?: unknown }).code, "OVERLOADED");
+      }
+    });
+    assert.equal(added, 40);
+    assert.equal((await one.queue.stats()).counts.ready, 40);
+    await one.claim(3);
+    const four = Array.from({ length: 4 }, () => one.queue.op.enqueue({ payload: "" }));
+    const refused = await one.store.commitAll(four);
+    assert.ok(!refused.ok && refused.refusal.code === "OVERLOADED" && refused.refusal.index === 3);
+    assert.ok((await one.store.commitAll(four.slice(1))).ok);
+    assert.equal((await one.queue.stats()).counts.ready, 40);
+  },
+
+  "A repeat of a dedupe key that adds no job is taken by a full queue too.": async (world) => {
+    const [one] = await workers(world, 2, { maxWaiting: 1 });
+    for (const mode of ["first", "last", "debounce"] as const) {
+      const dedupe = { key: mode, ttlMs: 60_000, mode };
+      await one.add(mode, { dedupe });
+      const repeat = await one.queue.add({ payload: "again", dedupe });
+      assert.equal(repeat.status, mode === "first" ? "deduped" : "replaced");
+      await refuses(one.queue.add({ payload: "" }), "OVERLOADED");
+      await drain(one);
+    }
+  },
+
+  "A rule out of range is refused with a `TypeError` or `RangeError`, and the rules stay.": async (world) => {
+    const [one] = await workers(world, 2, { maxLeased: 2 });
+    const wrong = [
+      { perKey: 0 },
+      { maxLeased: 0 },
+      { maxLeased: 1.5 },
+      { maxWaiting: 0 },
+      { maxDeliveries: 0 },
+      { ageMs: -1 },
+      { keepMs: LIMITS.durationMs + 1 },
+      { keepCount: -1 },
+      { rate: { count: 0, perMs: 1 } },
+      { rate: { count: 1, perMs: 0 } },
+      { rate: { count: 1, perMs: 1, burst: 0 } },
+      { maxLeases: 3 },
+    ];
+    for (const rules of wrong) await rejectsArgument(() => one.queue.configure(rules as never));
+    assert.equal((await one.queue.stats()).config.maxLeased, 2);
+  },
+};

@@ -1,0 +1,114 @@
+/**
+ * The part of better-sqlite3 that this engine uses, typed by its shape, and how a connection is opened.
+ *
+ * Only one copy of SQLite may be in a process. SQLite guards its files with POSIX locks, and those belong to the process, not to
+ * the descriptor: when any copy of the library (or any code at all) closes a descriptor of the file, every lock that the process
+ * holds on it is gone, and two writers may then corrupt it. SQLite works around that within one copy by a table of its own; two
+ * copies (`node:sqlite`, libsql, a second better-sqlite3) do not share one. For the same reason nothing in this folder ever opens
+ * the database file or its `-shm` through `node:fs`; it asks for their status at most. The `-wal` file carries no locks.
+ */
+import { HoldfastError } from "../../core/errors.ts";
+
+/** A column's value as better-sqlite3 gives it. */
+export type Value = string | number | Uint8Array | null;
+
+export interface Statement {
+  run(...values: readonly unknown[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
+  get(...values: readonly unknown[]): unknown;
+  all(...values: readonly unknown[]): unknown[];
+  /** Rows as arrays. */
+  raw(): Statement;
+  /** The first column alone. */
+  pluck(): Statement;
+}
+
+export interface Database {
+  readonly name: string;
+  readonly memory: boolean;
+  readonly readonly: boolean;
+  readonly open: boolean;
+  readonly inTransaction: boolean;
+  prepare(sql: string): Statement;
+  exec(sql: string): unknown;
+  close(): unknown;
+}
+
+export interface DatabaseOptions {
+  readonly readonly?: boolean;
+  readonly fileMustExist?: boolean;
+  /** How long SQLite itself waits for a lock, blocking the thread. */
+  readonly timeout?: number;
+}
+
+export type DatabaseClass = new (path: string, options?: DatabaseOptions) => Database;
+
+/** Loads better-sqlite3; only an opened SQLite store needs it. */
+export async function loadSqlite(): Promise<DatabaseClass> {
+  try {
+    const module = (await import("better-sqlite3")) as unknown as { readonly default: DatabaseClass };
+    return module.default;
+  } catch (cause) {
+    const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+    const message = `Expected the package better-sqlite3 to load for a sqlite: URL, but it does not (${why}): run \`npm install better-sqlite3\` (Node 20 compiles it, which needs Python and a C++ compiler)`;
+    throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied", cause });
+  }
+}
+
+/** One value of one row, or undefined. */
+export function scalar(database: Database, sql: string, ...values: readonly unknown[]): Value | undefined {
+  return database
+    .prepare(sql)
+    .pluck()
+    .get(...values) as Value | undefined;
+}
+
+/** What every connection of ours needs to know. It crosses into the thread as plain data. */
+export interface ConnectionSettings {
+  readonly path: string;
+  readonly mode: "ro" | "rw" | "rwc";
+  readonly isSynced: boolean;
+  /** The greatest size of the file in pages; null: no limit. */
+  readonly maxPageCount: number | null;
+  readonly lockTimeoutMs: number;
+}
+
+/** How long a read may wait for the one thing that blocks readers: another process recovering the write-ahead file. */
+const READ_TIMEOUT_MS = 1_000;
+
+/** Opens a connection that only reads. It blocks nobody and is blocked by nobody. */
+export function openReader(Class: DatabaseClass, settings: ConnectionSettings): Database {
+  const readonly = settings.mode === "ro";
+  const options = { readonly, fileMustExist: true, timeout: READ_TIMEOUT_MS };
+  const database = new Class(settings.path, options);
+  // Not opened as read-only otherwise: a read-only connection can't recover the write-ahead file of a process that was killed.
+  database.exec("PRAGMA query_only = ON");
+  return database;
+}
+
+/**
+ * Opens a connection that writes. Its own waiting for locks is off (`lock.ts` waits, fairly and without blocking). WAL lets
+ * readers go on while it writes; FULL syncs the write-ahead file at every commit, NORMAL only at checkpoints. `fullfsync` matters
+ * on macOS alone, where a plain fsync does not reach the disk.
+ */
+export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): Database {
+  const fileMustExist = settings.mode === "rw";
+  return new Class(settings.path, { fileMustExist, timeout: 0 });
+}
+
+/** Sets up a writing connection; `SQLITE_BUSY` means: try again. */
+export function prepareWriter(database: Database, settings: ConnectionSettings): void {
+  const mode = scalar(database, "PRAGMA journal_mode = WAL");
+  if (mode !== "wal") {
+    const message = `Expected ${settings.path} to take journal mode WAL, got ${String(mode)}: it must lie on a local disk and not be opened exclusively elsewhere`;
+    throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
+  }
+  database.exec(`PRAGMA synchronous = ${settings.isSynced ? "FULL" : "NORMAL"}`);
+  database.exec("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON");
+  // Sorting never spills to a file of its own.
+  database.exec("PRAGMA temp_store = MEMORY");
+  // Checkpoints are ours: see `checkpoint.ts`.
+  database.exec("PRAGMA wal_autocheckpoint = 0");
+  if (settings.maxPageCount !== null) {
+    database.exec(`PRAGMA max_page_count = ${settings.maxPageCount}`);
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What other connections did since we last looked: which queues have news, and which messages came over the bus. SQLite says
+ * cheaply that somebody else committed (`PRAGMA data_version`, 2 us, blind to our own commits); the event counters of `hf_queue`
+ * say to which queues it matters, so that a busy neighbour wakes only those who wait for what it did.
+ */
+import type { Data } from "../../core/codec.ts";
+import type { Channel } from "../../store/driver.ts";
+import type { Message } from "../shared/embedded/scope.ts";
+import type { Database, Statement } from "./database.ts";
+import type { QueueEvents } from "./directory-tables.ts";
+
+const VERSION = "PRAGMA data_version";
+const EVENTS =
+  "SELECT q.no, p.name, q.name, q.ready_events, q.done_events, q.cancel_events FROM hf_queue q JOIN hf_partition p ON p.no = q.partition";
+const LAST_BUS = "SELECT coalesce(max(no), 0) FROM hf_bus";
+const BUS =
+  "SELECT b.no, p.name, b.topic, b.message FROM hf_bus b JOIN hf_partition p ON p.no = b.partition WHERE b.no > ? ORDER BY b.no LIMIT ?";
+/** Messages picked up at once. */
+const BUS_ROWS = 1_000;
+
+export interface Foreign {
+  readonly channels: readonly Channel[];
+  readonly messages: readonly Message[];
+}
+
+type EventColumns = [
+  ...[no: number, partition: string, queue: string],
+  ...[ready: number, done: number, cancel: number],
+];
+type BusColumns = [no: number, partition: string, topic: string, message: Data];
+
+const KINDS: readonly Channel["kind"][] = ["queue", "done", "cancel"];
+
+export class ForeignChanges {
+  readonly #version: Statement;
+  readonly #events: Statement;
+  readonly #lastBus: Statement;
+  readonly #bus: Statement;
+  readonly #known = new Map<number, readonly number[]>();
+  #knownVersion = -1;
+  #knownBus = 0;
+
+  constructor(database: Database) {
+    this.#version = database.prepare(VERSION).pluck();
+    this.#events = database.prepare(EVENTS).raw();
+    this.#lastBus = database.prepare(LAST_BUS).pluck();
+    this.#bus = database.prepare(BUS).raw();
+  }
+
+  /** From now on: what was there before is not news. */
+  start(): void {
+    this.#knownVersion = this.#version.get() as number;
+    this.#knownBus = this.#lastBus.get() as number;
+    this.#queueNews();
+  }
+
+  /** What is new, or undefined. More messages than one look takes are left for the next. */
+  look(): Foreign | undefined {
+    const version = this.#version.get() as number;
+    if (version === this.#knownVersion) return undefined;
+    const channels = this.#queueNews();
+    const messages = this.#busNews();
+    if (messages.length < BUS_ROWS) this.#knownVersion = version;
+    return { channels, messages };
+  }
+
+  /** Our own commit is no news to us. Called in its transaction, after `look`. */
+  noteOwn(queues: readonly { readonly no: number; readonly events: QueueEvents }[], lastBusNo: number): void {
+    for (const { no, events } of queues) {
+      this.#known.set(no, [events.ready, events.done, events.cancel]);
+    }
+    this.#knownBus = lastBusNo;
+  }
+
+  #queueNews(): Channel[] {
+    const channels: Channel[] = [];
+    for (const row of this.#events.all() as EventColumns[]) {
+      const [no, partition, name, ...events] = row;
+      const known = this.#known.get(no);
+      for (let i = 0; i < KINDS.length; i++) {
+        if (events[i] === (known?.[i] ?? 0)) continue;
+        channels.push({ kind: KINDS[i] as Channel["kind"], partition, name });
+      }
+      this.#known.set(no, events);
+    }
+    return channels;
+  }
+
+  #busNews(): Message[] {
+    const rows = this.#bus.all(this.#knownBus, BUS_ROWS) as BusColumns[];
+    const last = rows.at(-1);
+    if (last !== undefined) this.#knownBus = last[0];
+    return rows.map(([, partition, topic, message]) => {
+      return { channel: { kind: "bus", partition, name: topic }, message };
+    });
+  }
+}

@@ -1,0 +1,238 @@
+/**
+ * What a queue must have done, told from the commits alone: each op that the store took is played on a small model that knows no
+ * structure, and the model judges whether it could be. It looks into the tables only for what has no op: jobs that died because
+ * their holders were lost.
+ */
+import type { MemoryState } from "../../src/engines/memory/index.ts";
+import type { CommitEvent } from "../../src/sim/index.ts";
+import type {
+  Claimed,
+  ClaimedJob,
+  Enqueued,
+  Group,
+  Op,
+  OpResult,
+  QueueSettle,
+} from "../../src/store/ops.ts";
+import { auditQueue } from "./audit.ts";
+
+interface Job {
+  readonly seq: number;
+  readonly id: string;
+  readonly key: string | null;
+  readonly isDelayed: boolean;
+  token: number;
+  /** The session it is leased to: that very one, not another of its name. */
+  holder: Session | null;
+  completions: number;
+  attempts: number;
+  /** Leases that ended because their session's time did. */
+  lost: number;
+  /** It left its place while retrying: later jobs of its key may pass. */
+  hasYielded: boolean;
+}
+
+interface Session {
+  untilMs: number;
+  isEnded: boolean;
+}
+
+export interface ModelOptions {
+  readonly partition: string;
+  readonly queue: string;
+  /** The counter that each completion raises by one, in its own group. */
+  readonly effectKey: string;
+  readonly maxLeased: number | null;
+  /** Whether the tables are audited after each commit. */
+  readonly isAudited: boolean;
+}
+
+function check(condition: boolean, message: string, data?: unknown): asserts condition {
+  if (condition) return;
+  throw new Error(`Model: ${message} ${data === undefined ? "" : JSON.stringify(data)}`);
+}
+
+export class QueueModel {
+  readonly #options: ModelOptions;
+  readonly jobs: Map<number, Job> = new Map<number, Job>();
+  readonly #byId = new Map<string, Job>();
+  readonly #sessions = new Map<string, Session>();
+  #lastSeq = 0;
+  completed = 0;
+
+  constructor(options: ModelOptions) {
+    this.#options = options;
+  }
+
+  /** Plays a commit; throws if the store should not have taken it so. */
+  commit(state: MemoryState, { groups, results }: CommitEvent): void {
+    const nowMs = state.nowMs();
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[i] as Group;
+      const result = results[i];
+      if (result?.ok !== true || group.partition !== this.#options.partition) continue;
+      group.ops.forEach((op, at) => this.#op(state, op, result.results[at] as OpResult, nowMs));
+    }
+    this.#checkEffect(state);
+    const { partition, queue, isAudited } = this.#options;
+    if (isAudited) auditQueue(state, partition, queue);
+  }
+
+  /** The job of that id, if it was ever added. */
+  byId(id: string): Job | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Jobs that the store has not brought to an end. */
+  unfinished(state: MemoryState): Job[] {
+    return [...this.jobs.values()].filter((job) => !this.#isFinished(state, job));
+  }
+
+  /** The end: what was completed is what the store says was completed. */
+  end(state: MemoryState): void {
+    const { tables } = state;
+    const no = this.#queueNo(state);
+    if (no === undefined) return;
+    for (const job of this.jobs.values()) {
+      const row = tables.finished(no, job.seq);
+      const isCompleted = row?.state === "completed";
+      check(isCompleted === (job.completions === 1), "a completion is kept", { job, row });
+    }
+  }
+
+  #op(state: MemoryState, op: Op, result: OpResult, nowMs: number): void {
+    if ("queue" in op && op.queue !== this.#options.queue) return;
+    switch (op.op) {
+      case "session.open": {
+        const untilMs = nowMs + op.ttlMs;
+        const before = this.#sessions.get(op.session);
+        const isGone = before === undefined || before.isEnded || before.untilMs <= nowMs;
+        if (isGone) this.#sessions.set(op.session, { untilMs, isEnded: false });
+        else before.untilMs = untilMs;
+        return;
+      }
+      case "session.renew": {
+        const session = this.#live(op.session, nowMs, "renewed");
+        session.untilMs = nowMs + op.ttlMs;
+        return;
+      }
+      case "session.end": {
+        const session = this.#sessions.get(op.session);
+        // What time has ended already can't be ended in order any more.
+        if (session !== undefined && session.untilMs > nowMs) session.isEnded = true;
+        return;
+      }
+      case "queue.enqueue":
+        return this.#enqueued(op.key, op.delayMs > 0, result as Enqueued);
+      case "queue.claim":
+        return this.#claim(state, op.session, result as Claimed, nowMs);
+      case "queue.settle":
+        return this.#settled(op, nowMs);
+      case "queue.redrive":
+        throw new Error("The model knows no redrive");
+      default:
+    }
+  }
+
+  #live(id: string, nowMs: number, what: string): Session {
+    const session = this.#sessions.get(id);
+    check(session !== undefined, `a session that ${what} was opened`, id);
+    const isLive = !session.isEnded && session.untilMs > nowMs;
+    check(isLive, `a session that ${what} is not over`, { id, session, nowMs });
+    return session;
+  }
+
+  #enqueued(key: string | null, isDelayed: boolean, { id, seq, status }: Enqueued): void {
+    const known = this.#byId.get(id);
+    if (status !== "added") {
+      check(known !== undefined, "a job that is there already was added before", { id, status });
+      return;
+    }
+    check(known === undefined, "an id is added once", { id });
+    check(seq > this.#lastSeq, "numbers of jobs grow", { seq, last: this.#lastSeq });
+    this.#lastSeq = seq;
+    const marks = { token: 0, holder: null, completions: 0, attempts: 0, lost: 0 };
+    const job = { seq, id, key, isDelayed, ...marks, hasYielded: false };
+    this.jobs.set(seq, job);
+    this.#byId.set(id, job);
+  }
+
+  #claim(state: MemoryState, id: string, { jobs }: Claimed, nowMs: number): void {
+    const session = this.#live(id, nowMs, "claims");
+    for (const job of jobs) this.#claimed(state, job, session, nowMs);
+    const { maxLeased } = this.#options;
+    if (maxLeased === null || jobs.length === 0) return;
+    const held = [...this.jobs.values()].filter((job) => this.#isHeld(job, nowMs));
+    check(held.length <= maxLeased, `at most ${maxLeased} unexpired leases`, held);
+  }
+
+  #claimed(state: MemoryState, claimed: ClaimedJob, session: Session, nowMs: number): void {
+    const job = this.jobs.get(claimed.seq);
+    check(job !== undefined, "a claimed job was added", claimed);
+    check(job.completions === 0, "a completed job is not claimed again", claimed);
+    check(claimed.token > job.token, "tokens of a job grow", { claimed, job });
+    check(!this.#isHeld(job, nowMs), "a job has one unexpired lease", { claimed, job });
+    // Its last holder is gone without a word: lost if its time ended it, uncounted if it closed.
+    if (job.holder !== null && !job.holder.isEnded) job.lost++;
+    const isCounted =
+      claimed.attempt === job.attempts + 1 && claimed.delivery === job.attempts + job.lost + 1;
+    check(isCounted, "attempts and deliveries are counted", { claimed, job });
+    job.token = claimed.token;
+    job.holder = session;
+    if (job.key !== null) this.#checkKey(state, job, nowMs);
+  }
+
+  /** Strict order per key: nobody of the key is held, and nobody who came before still waits. */
+  #checkKey(state: MemoryState, job: Job, nowMs: number): void {
+    for (const other of this.jobs.values()) {
+      if (other === job || other.key !== job.key || this.#isFinished(state, other)) continue;
+      check(!this.#isHeld(other, nowMs), "one job of a key is held at a time", { job, other });
+      const mayPass = other.seq > job.seq || other.isDelayed || other.hasYielded;
+      check(mayPass, "the jobs of a key come in order", { job, other });
+    }
+    job.hasYielded = false;
+  }
+
+  #settled(op: QueueSettle, nowMs: number): void {
+    const job = this.jobs.get(op.seq);
+    check(job !== undefined, "a settled job was added", op);
+    const session = this.#live(op.session, nowMs, "settles");
+    check(job.token === op.token, "only the newest token settles", { op, job });
+    check(job.holder === session, "only the holder settles", { op, job });
+    job.holder = null;
+    if (op.outcome === "retry") job.attempts++;
+    if (op.outcome === "retry" && !op.holdsKey) job.hasYielded = true;
+    if (op.outcome !== "completed") return;
+    job.completions++;
+    this.completed++;
+    check(job.completions === 1, "a job is completed once", job);
+  }
+
+  #isHeld(job: Job, nowMs: number): boolean {
+    return job.holder !== null && !job.holder.isEnded && job.holder.untilMs > nowMs;
+  }
+
+  #queueNo(state: MemoryState): number | undefined {
+    const { partition, queue } = this.#options;
+    const row = state.tables.partitionByName(partition);
+    return row === undefined ? undefined : state.tables.queueByName(row.no, queue)?.no;
+  }
+
+  #isFinished(state: MemoryState, job: Job): boolean {
+    if (job.completions > 0) return true;
+    const no = this.#queueNo(state);
+    return no !== undefined && state.tables.finished(no, job.seq) !== undefined;
+  }
+
+  /** Effects stand or fall with their completions, at every instant. */
+  #checkEffect(state: MemoryState): void {
+    const { partition, effectKey } = this.#options;
+    const row = state.tables.partitionByName(partition);
+    if (row === undefined) return;
+    const value = Number(state.tables.kv(row.no, effectKey)?.value ?? 0);
+    check(value === this.completed, "one effect a completion", {
+      effects: value,
+      completed: this.completed,
+    });
+  }
+}

@@ -1,0 +1,151 @@
+/** The tools that decide something are checked on small inputs. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { baseline } from "./api.mjs";
+import { examplesIn } from "./doc-examples.mjs";
+import { exportsOf, subpaths } from "./exports.mjs";
+import { nodeStep, runSteps } from "./steps.mjs";
+import { wrapComments } from "./wrap.mjs";
+
+test("subpaths follow the folders, and internal folders have none", () => {
+  const base = mkdtempSync(join(tmpdir(), "holdfast-exports-"));
+  try {
+    for (const file of [
+      "src/index.ts",
+      "src/core/index.ts",
+      "src/store/index.ts",
+      "src/features/jobs/index.ts",
+      "src/features/jobs/testing.ts",
+      "src/features/unfinished/draft.ts",
+      "src/ports/kv/index.ts",
+      "src/engines/sqlite/index.ts",
+      "src/engines/shared/index.ts",
+    ]) {
+      mkdirSync(dirname(join(base, file)), { recursive: true });
+      writeFileSync(join(base, file), "");
+    }
+    expect(exportsOf(subpaths(base))).toEqual({
+      ".": "./dist/src/index.js",
+      "./engines/sqlite": "./dist/src/engines/sqlite/index.js",
+      "./jobs": "./dist/src/features/jobs/index.js",
+      "./jobs/testing": "./dist/src/features/jobs/testing.js",
+      "./ports/kv": "./dist/src/ports/kv/index.js",
+      "./store": "./dist/src/store/index.js",
+      "./package.json": "./package.json",
+    });
+  } finally {
+    rmSync(base, { recursive: true, force: true });
+  }
+});
+
+test("only blocks marked runnable are examples", () => {
+  const fence = "```";
+  const text = [
+    "# Title",
+    `${fence}ts`,
+    "notThis();",
+    fence,
+    `${fence}ts runnable`,
+    "first();",
+    fence,
+    `${fence}ts runnable title="x"`,
+    "second();",
+    fence,
+    "",
+  ].join("\n");
+  expect(examplesIn("docs/a.md", text)).toEqual([
+    { source: "docs/a.md", line: 5, code: "first();\n" },
+    { source: "docs/a.md", line: 8, code: "second();\n" },
+  ]);
+});
+
+/** The declaration files of a small package. */
+const declarations: Readonly<Record<string, string>> = {
+  "src/index.d.ts": `export { connect } from "./connect.js";
+export type { Clock as Time } from "./core/clock.js";
+export * from "./store/index.js";
+`,
+  "src/connect.d.ts": `import type { Hidden } from "./core/hidden.js";
+/** Opens. {@link Nothing} */
+export declare function connect(url: string): Hidden; // "why"
+export declare const unlisted = 1;
+`,
+  "src/core/clock.d.ts": "export interface Clock {\n    now(): number;\n}\n",
+  "src/core/hidden.d.ts": 'export interface Hidden {\n    readonly kind: "a//b";\n}\n',
+  "src/store/index.d.ts": `declare class Store {
+    #private;
+    commit(): void;
+}
+export { Store };
+export {};
+`,
+};
+
+test("the baseline holds exported declarations and what they mention, without comments", () => {
+  const files = baseline(new Map([["", "src/index.d.ts"]]), (file) => declarations[file] ?? "");
+  expect(files.get("index.d.ts")).toBe(`// holdfast
+
+class Store {
+    #private;
+    commit(): void;
+}
+
+// as Time
+interface Clock {
+    now(): number;
+}
+
+function connect(url: string): Hidden;
+`);
+  expect(files.get("internal.d.ts")).toBe(`// mentioned by exported declarations, exported by none
+
+// src/core/hidden.d.ts
+interface Hidden {
+    readonly kind: "a//b";
+}
+`);
+});
+
+test("steps are counted, and a counted step without a count is a failure", async () => {
+  const silent = vi.spyOn(console, "log").mockImplementation(() => {});
+  const write = 'require("fs").writeFileSync(process.env.HOLDFAST_COUNTS, process.env.COUNTS)';
+  const counted = (counts: string): ReturnType<typeof nodeStep> =>
+    nodeStep("counted", ["-e", write], { counted: true, env: { COUNTS: counts } });
+  expect(
+    await runSteps([nodeStep("good", ["-e", ""]), nodeStep("bad", ["-e", "process.exit(3)"])]),
+  ).toEqual({ passed: 1, failed: 1, skipped: 0 });
+  expect(await runSteps([counted('{"passed":5,"failed":0,"skipped":2}')])).toEqual({
+    passed: 5,
+    failed: 0,
+    skipped: 2,
+  });
+  expect(await runSteps([counted('{"passed":0,"failed":0,"skipped":2}')])).toMatchObject({
+    failed: 1,
+  });
+  expect(await runSteps([nodeStep("silent", ["-e", ""], { counted: true })])).toMatchObject({
+    failed: 1,
+  });
+  silent.mockRestore();
+});
+
+test("wide comments are wrapped, and code, tables and narrow lines are not", () => {
+  const words = "word ".repeat(30).trim();
+  const text = [
+    `/** ${words} */`,
+    "/**",
+    ` * ${words}`,
+    " * and so on.",
+    ` * - ${words}`,
+    ` * | ${words}`,
+    " */",
+    `  // ${words}`,
+    `const wide = "${words}"; // ${words}`,
+  ].join("\n");
+  const wrapped = wrapComments(text);
+  const narrow = wrapped.split("\n").filter((line) => line.length <= 100);
+  expect(wrapped.split("\n").length - narrow.length).toBe(2);
+  expect(wrapped.replace(/[\s*/]+/g, " ")).toBe(text.replace(/[\s*/]+/g, " "));
+  expect(wrapComments(wrapped)).toBe(wrapped);
+});
