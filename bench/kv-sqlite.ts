@@ -20,7 +20,7 @@ function counters(name: string, commits: number, keys: number): Contender {
       const take = (index: number): Promise<unknown> => hf.kv.add(keyOf(index), -1, { min: 0 });
       const sample = await timed(commits, () => inFlight(commits, WIDTH, take));
       let left = 0;
-      for await (const entry of hf.kv.list("stock/")) left += Number(entry.value);
+      for await (const entry of hf.kv.scan("stock/")) left += Number(entry.value);
       check(left === keys * start - commits, `counters add up to ${left}`);
       await hf.close();
       return sample;

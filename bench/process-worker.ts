@@ -40,10 +40,10 @@ process.on("message", (message: { readonly seconds: number } | "stop") => {
 });
 
 async function stop(): Promise<void> {
-  const { longestLockWaitMs } = (await hf.health()) as { readonly longestLockWaitMs?: number };
   await worker.close();
+  const stats = (await hf.store.stats()) as { readonly lock: { readonly longestWaitMs: number } };
   await hf.close();
-  tell({ lockWaitMs: Math.round(longestLockWaitMs ?? -1) });
+  tell({ lockWaitMs: Math.round(stats.lock.longestWaitMs) });
   process.exit(0);
 }
 

@@ -5,8 +5,6 @@
  * Extra copies are counted, not suppressed: at least once is what a job queue can promise to the outside world. (Idempotency
  * keys, row C6, will suppress them at the sink.)
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Queue } from "holdfast/ports/queue";
 import type { QueueCounts, Store } from "holdfast/store";
@@ -31,7 +29,11 @@ const SHORT: Scale = { mails: 150, gapMs: 16, kills: 1, sessionTtlMs: 2_000 };
 
 const SINK_MS = 2_000;
 const REFUSE_EVERY = 50;
-const WORKERS = 3;
+/**
+ * Mailers that live through the run; those who will be killed come on top, all started before the first visitor: starting a
+ * process costs 0.3 s of a core, which on a machine of two is not what the endpoint is measured for.
+ */
+const SURVIVORS = 3;
 /** More than ever run at once, so that a recovery measures the takeover of leases and not a backlog. */
 const CONCURRENCY = 250;
 const ANSWER_MS = 20;
@@ -39,12 +41,8 @@ const RECOVERY_SLACK_MS = 1_000;
 const FINISH_WITHIN_MS = 60_000;
 
 export async function proveB1(context: ProofContext): Promise<Findings> {
-  const folder = await mkdtemp(join(tmpdir(), "holdfast-sink-"));
-  try {
-    return await new SlowMail(context, join(folder, "record.jsonl")).run();
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  const folder = await context.engine.scratch();
+  return new SlowMail(context, join(folder, "record.jsonl")).run();
 }
 
 /** What the run saw, besides the sink's record. */
@@ -87,8 +85,9 @@ class SlowMail {
     this.#sinkPort = (await sink.ask("port")) as number;
     const endpoint = new Endpoint(this.#store);
     const visitors = new Visitors(this.#store, await endpoint.listen());
-    for (let i = 0; i < WORKERS; i++) await this.#startMailer();
-    this.#context.say(`${mails} visitors, one every ${gapMs} ms; ${WORKERS} mailers; a mail takes ${SINK_MS} ms`);
+    const mailers = SURVIVORS + this.#scale.kills;
+    for (let i = 0; i < mailers; i++) await this.#startMailer();
+    this.#context.say(`${mails} visitors, one every ${gapMs} ms; ${mailers} mailers; a mail takes ${SINK_MS} ms`);
     const startMs = clock.monotonicMs();
     const [kills] = await Promise.all([this.#killSome(sink, visitors), visitors.run(mails, gapMs)]);
     this.#context.say(`${visitors.promised.size} mails promised; waiting for the last to arrive`);
@@ -115,7 +114,7 @@ class SlowMail {
     this.#mailers.set(name, { node, session: (await node.ask("session")) as string });
   }
 
-  /** Kills the busiest mailer, spread evenly over the visits, and starts another in its place. */
+  /** Kills the busiest mailers, spread evenly over the visits. */
   async #killSome(sink: Node, visitors: Visitors): Promise<Kill[]> {
     const { mails, kills } = this.#scale;
     const { clock } = this.#store;
@@ -128,7 +127,6 @@ class SlowMail {
       done.push(kill);
       const { worker, held, inFlight } = kill;
       this.#context.say(`${this.#engine.kill}: ${worker}, ${inFlight} mails in its hands, ${held.length} leases`);
-      await this.#startMailer();
     }
     return done;
   }
@@ -202,7 +200,7 @@ class SlowMail {
       figure("extra deliveries", verdict.extra, "mails"),
       figure("refused once by the sink", verdict.refused, "mails"),
       figure("kills", kills.length, "workers"),
-      ...verdict.recoveries.map((ms, i) => figure(`recovery after kill ${i + 1}`, ms ?? -1, "ms")),
+      ...verdict.recoveries.map((ms, i) => figure(`recovery after kill ${i + 1}`, ms, "ms")),
       figure("mails a second", verdict.arrived / seconds, "mails/s"),
     ];
   }

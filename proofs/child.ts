@@ -2,7 +2,7 @@
 import { connect, type Holdfast } from "holdfast";
 import type { Store } from "holdfast/store";
 import type { Json } from "./kit/node.ts";
-import { Tasks, type FromNode, type Start, type ToNode } from "./kit/wire.ts";
+import { messageOf, Tasks, type FromNode, type Start, type ToNode } from "./kit/wire.ts";
 import { PROGRAMS } from "./programs.ts";
 
 const tasks = new Tasks();
@@ -12,10 +12,6 @@ let opened: Holdfast | undefined;
 function send(message: FromNode): void {
   // Nobody listens any more once the proof is gone; `disconnect` ends this process then.
   if (process.connected) process.send?.(message);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
 async function open(start: Start): Promise<Store> {

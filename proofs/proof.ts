@@ -13,10 +13,10 @@ export interface Check {
   readonly got: string;
 }
 
-/** One measured number. */
+/** One measured number; null: it never came to that. */
 export interface Figure {
   readonly name: string;
-  readonly value: number;
+  readonly value: number | null;
   readonly unit: string;
 }
 

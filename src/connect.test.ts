@@ -1,3 +1,6 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { connect, Holdfast } from "./connect.ts";
 import type { HoldfastError } from "./core/errors.ts";
@@ -25,6 +28,26 @@ describe("connect", () => {
     expect((await c.kv.get("k"))?.value).toBe(1);
     await using other = await connect("memory:connect-test", { namespace: "other" });
     expect(await other.kv.get("k")).toBeNull();
+  });
+
+  test("opens sqlite by path, with the parameters of the URL", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "holdfast-connect-"));
+    const url = `sqlite:${folder}/a%20file.db`;
+    try {
+      const hf = await connect(url);
+      await hf.kv.put("k", 1);
+      expect(await hf.durability()).toMatchObject({ synced: "yes" });
+      await hf.close();
+      expect(await readdir(folder)).toContain("a file.db");
+      await using again = await connect(`${url}?mode=ro`);
+      expect((await again.kv.get("k"))?.value).toBe(1);
+      expect(await caught(again.kv.put("k", 2))).toMatchObject({ outcome: "not-applied" });
+      expect(await caught(connect(`${url}?colour=red`))).toMatchObject({ code: "MISCONFIGURED" });
+      await using unsynced = await connect(url, { allow: "unsynced" });
+      expect((await unsynced.durability()).synced).not.toBe("yes");
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test.each([

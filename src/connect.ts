@@ -1,8 +1,9 @@
 /**
- * The front door: a URL becomes a `Holdfast`. Only this file knows both engines and ports; it knows no feature, since a
- * definition brings its own way of opening.
+ * The front door: a URL becomes a `Holdfast`. Only this file knows both engines and ports; it knows
+ * no feature, since a definition brings its own way of opening.
  *
- * Engines are imported when a URL names them, so that importing the library loads no engine and no client.
+ * Engines are imported when a URL names them, so that importing the library loads no engine and no
+ * client.
  */
 import { systemClock, type Clock } from "./core/clock.ts";
 import { HoldfastError } from "./core/errors.ts";
@@ -20,11 +21,17 @@ import { refusalError, type Committed, type OpsOf, type Placed } from "./store/g
 import { Store, type Allow, type StoreOptions } from "./store/store.ts";
 
 export interface ConnectOptions extends Wait {
-  /** Names of this program's things begin with it: programs of other namespaces share the store without meeting. Default `"default"`. */
+  /**
+   * Names of this program's things begin with it: programs of other namespaces share the store
+   * without meeting. Default `"default"`.
+   */
   readonly namespace?: string | undefined;
   /** The bound of `close()`: workers end or give back their jobs within it. Default 20 s. */
   readonly drainMs?: number | undefined;
-  /** How long the process may be silent before others take over what it holds. 100 ms to 1 h; default 10 s. */
+  /**
+   * How long the process may be silent before others take over what it holds. 100 ms to 1 h;
+   * default 10 s.
+   */
   readonly sessionTtlMs?: number | undefined;
   /** `"unsynced"`: a write may be acknowledged before a synced disk has it. */
   readonly allow?: Allow | readonly Allow[] | undefined;
@@ -75,14 +82,18 @@ export class Holdfast implements AsyncDisposable {
     return this.store.handle(definition);
   }
 
-  /** The low-level queue port, on text and bytes; for handlers, retries and schemas define a `queue` of `holdfast/jobs`. */
+  /**
+   * The low-level queue port, on text and bytes; for handlers, retries and schemas define a `queue`
+   * of `holdfast/jobs`.
+   */
   queue(name: string, options?: QueueOptions): Queue {
     return new Queue(this.store, name, options);
   }
 
   /**
-   * Commits ops of any ports (`kv.op`, `queue.op`, `bus.op`) as one group: all of them hold, or none does and this throws what the
-   * first op that did not hold says. The results are the ops', in order.
+   * Commits ops of any ports (`kv.op`, `queue.op`, `bus.op`) as one group: all of them hold, or
+   * none does and this throws what the first op that did not hold says. The results are the ops',
+   * in order.
    */
   async commit<const P extends readonly Placed[]>(
     ops: P,
@@ -103,7 +114,10 @@ export class Holdfast implements AsyncDisposable {
     return this.store.durability();
   }
 
-  /** Drains workers, waits for commits in flight, ends the session and frees everything, within `drainMs`. */
+  /**
+   * Drains workers, waits for commits in flight, ends the session and frees everything, within
+   * `drainMs`.
+   */
   close(): Promise<void> {
     return this.store.close();
   }
@@ -116,11 +130,12 @@ export class Holdfast implements AsyncDisposable {
 /**
  * Opens a store by URL.
  *
- * Shape: `memory:` (this process, gone with the handle), `memory:NAME` (one state for all who name it, as long as the process
- * lives; its clock is the first one's), `sqlite:PATH`.
- * Errors: `MISCONFIGURED` for a URL that can't be opened or promises too little without `allow`; `UNSUPPORTED` for different
- * stores by port. A URL is never printed, since it may hold a password.
- * On abort or timeout: what was opened meanwhile is closed. `signal` ends the connecting only, not the handle.
+ * Shape: `memory:` (this process, gone with the handle), `memory:NAME` (one state for all who name
+ * it, as long as the process lives; its clock is the first one's), `sqlite:PATH`.
+ * Errors: `MISCONFIGURED` for a URL that can't be opened or promises too little without `allow`;
+ * `UNSUPPORTED` for different stores by port. A URL is never printed, since it may hold a password.
+ * On abort or timeout: what was opened meanwhile is closed. `signal` ends the connecting only, not
+ * the handle.
  *
  * @example
  * await using hf = await connect("sqlite:./app.db", { namespace: "shop" });
@@ -142,7 +157,11 @@ export async function connect(urls: Urls, options: ConnectOptions = {}): Promise
 }
 
 async function openStore(target: Target, options: StoreOptions): Promise<Store> {
-  return Store.open(await openDriver(target, options), options);
+  const driver = await openDriver(target, options);
+  // What is opened for reading acknowledges no write: there is nothing that could promise too
+  // little.
+  const isReadOnly = target.params["mode"] === "ro";
+  return Store.open(driver, isReadOnly ? { ...options, allow: "unsynced" } : options);
 }
 
 function misconfigured(message: string, details: Readonly<Record<string, unknown>>): HoldfastError {

@@ -1,7 +1,8 @@
 /**
  * Holdfast: the distributed-systems standard library for TypeScript.
  *
- * This is the front door, with the names that people type daily. Features are subpaths of their own (`holdfast/jobs` ...).
+ * This is the front door, with the names that people type daily. Features are subpaths of their own
+ * (`holdfast/jobs` ...).
  */
 export { connect, Holdfast } from "./connect.ts";
 export type { ConnectOptions, Urls } from "./connect.ts";

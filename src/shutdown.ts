@@ -4,8 +4,9 @@ import { HoldfastError } from "./core/errors.ts";
 const signals = new Map<string, AbortSignal>();
 
 /**
- * An AbortSignal that aborts at the first of these operating-system signals (default SIGTERM and SIGINT), so that workers drain. The
- * same names give the same signal. After the first, a second one ends the process as if nobody listened.
+ * An AbortSignal that aborts at the first of these operating-system signals (default SIGTERM and
+ * SIGINT), so that workers drain. The same names give the same signal. After the first, a second
+ * one ends the process as if nobody listened.
  *
  * @example
  * await using worker = hf.open(emails).work(handler, { signal: shutdownSignal() });

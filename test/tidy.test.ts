@@ -31,6 +31,7 @@ const checks: Readonly<Record<string, (files: Files) => readonly Finding[]>> = {
   deadFiles: (files) => rules.deadFiles(files, entries.values()),
   exportDrift: () => rules.exportDrift(manifest.exports, exportsOf(entries)),
   portReadmes: rules.portReadmes,
+  guarantees: rules.guarantees,
   documents: rules.documents,
   localPaths: rules.localPaths,
 };
@@ -101,7 +102,9 @@ const plants: Readonly<Record<string, readonly Readonly<Record<string, string>>[
   ],
   sizes: [
     { "src/core/a.ts": "x;\n".repeat(501) },
-    { "src/core/a.ts": `const wide = "${"x".repeat(90)}";\n` },
+    { "src/core/a.ts": `const ${"x".repeat(100)} = "";\n` },
+    { "src/core/a.ts": `const x = "";\n// ${"x".repeat(100)}\n` },
+    { "src/core/a.ts": `const x = ""; // ${"x".repeat(100)}\n` },
   ],
   bannedGlobals: [
     { "src/store/a.ts": "const t = Date.now();" },
@@ -130,6 +133,12 @@ const plants: Readonly<Record<string, readonly Readonly<Record<string, string>>[
   ],
   deadFiles: [{ "src/index.ts": 'import "./live.ts";', "src/live.ts": "", "src/core/dead.ts": "" }],
   portReadmes: [{ "src/ports/kv/kv.ts": "" }],
+  guarantees: [
+    {
+      "src/ports/kv/README.md": "# kv\n\n1. A promise.\n2. Another promise.\n",
+      "src/conformance/kv.ts": 'test("Another promise.", run);',
+    },
+  ],
   documents: [
     { "docs/a.md": "no heading\n" },
     { "docs/a.md": "# One\n\n# Two\n" },
@@ -187,6 +196,7 @@ describe("what is no violation", () => {
       "// setTimeout(f, 1) and Date.now() are only words here",
       'const text = "new Date() and import x from \\"../engines/memory/b.ts\\"";',
       'clock.setTimeout(f, 1); this.#setTimeout(f); const re = /Date.now()"/; const q = a / b / c;',
+      `const wide = "${"x".repeat(100)}" + \`${"y".repeat(100)}\${t}\`;`,
       "const t = `Math.random() ${ `${clock.now()}` } performance.now()`;",
     ].join("\n"),
     "src/core/clock.ts": "export const now = () => Date.now() + performance.now();",

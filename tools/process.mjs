@@ -30,17 +30,45 @@ export function bin(name) {
 }
 
 /**
- * Runs a program in the root folder and resolves with its exit code (a signal counts as 1).
+ * Runs a program in the root folder and resolves with its exit code (a signal counts as 1). With
+ * `limitMs`, it and all that it started are killed when that time is over.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {import("node:child_process").SpawnOptions} [options]
+ * @param {{
+ *   readonly cwd?: string,
+ *   readonly env?: NodeJS.ProcessEnv,
+ *   readonly limitMs?: number,
+ * }} [options]
  * @returns {Promise<number>}
  */
-export function run(command, args, options = {}) {
+export function run(command, args, { limitMs, ...options } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: "inherit", ...options });
+    // A group of its own, so that a worker in an endless loop ends with the rest.
+    const detached = limitMs !== undefined;
+    const child = spawn(command, args, { cwd: root, stdio: "inherit", ...options, detached });
+    const kill = () => {
+      if (child.pid === undefined || child.exitCode !== null) return;
+      process.kill(-child.pid, "SIGKILL");
+    };
+    const interrupt = () => process.exit(1);
+    const expire = () => {
+      console.error(`Killed after ${limitMs} ms: ${command} ${args.join(" ")}`);
+      kill();
+    };
+    const timer = detached ? setTimeout(expire, limitMs) : undefined;
+    if (detached) {
+      process.once("exit", kill);
+      process.once("SIGINT", interrupt);
+      process.once("SIGTERM", interrupt);
+    }
     child.on("error", reject);
-    child.on("close", (code) => resolve(code ?? 1));
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      process.off("exit", kill);
+      process.off("SIGINT", interrupt);
+      process.off("SIGTERM", interrupt);
+      resolve(code ?? 1);
+    });
   });
 }
 

@@ -3,6 +3,9 @@ import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { cache, capture, root, run } from "./process.mjs";
 
+/** The longest that one step may take: a hanging test must not hang the run. */
+const limitMs = 15 * 60_000;
+
 /**
  * One check. A `counted` one writes its own numbers to the file named by HOLDFAST_COUNTS and
  * shows its output as it goes; any other counts as one and shows its output when it fails.
@@ -39,7 +42,7 @@ async function runCounted(step) {
   mkdirSync(cache, { recursive: true });
   rmSync(file, { force: true });
   const env = { ...process.env, ...step.env, HOLDFAST_COUNTS: file };
-  const code = await run(step.command, step.args, { env, cwd: step.cwd ?? root });
+  const code = await run(step.command, step.args, { env, cwd: step.cwd ?? root, limitMs });
   try {
     /** @type {Counts} */
     const counts = JSON.parse(readFileSync(file, "utf8"));
@@ -61,7 +64,11 @@ async function runCounted(step) {
  */
 async function runPlain(step) {
   const env = { ...process.env, ...step.env };
-  const { code, output } = await capture(step.command, step.args, { env, cwd: step.cwd ?? root });
+  const { code, output } = await capture(step.command, step.args, {
+    env,
+    cwd: step.cwd ?? root,
+    timeout: limitMs,
+  });
   if (code !== 0) process.stdout.write(output);
   return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 };
 }

@@ -30,6 +30,7 @@ const steps = [
   nodeStep("docs", ["tools/doc-examples.mjs"], { counted: true }),
   tests("chaos"),
   nodeStep("api", ["tools/api.mjs"]),
+  nodeStep("tables", ["tools/tables.mjs"]),
   ...packageSteps,
   nodeStep("bench smoke", ["tools/bench.mjs", "queue.sqlite.addMany", "--rounds", "1", "--json"]),
 ];

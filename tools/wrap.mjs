@@ -2,10 +2,6 @@
  * Wraps comment lines wider than 100 columns, which the formatter leaves alone: part of
  * `npm run format`. Lists, tables, code and tags keep their lines; text after code is not touched.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { isMain, root } from "./process.mjs";
-
 const width = 100;
 
 /**
@@ -48,7 +44,7 @@ export function wrapComments(text) {
   for (let index = 0; index < lines.length; index++) {
     const line = lines[index] ?? "";
     const mark = markOf(line);
-    if (line.length <= width || mark === undefined || /^[|`]/.test(line.slice(mark.length))) {
+    if (line.length <= width || mark === undefined || /^(?:\||```)/.test(line.slice(mark.length))) {
       out.push(line);
       continue;
     }
@@ -65,22 +61,4 @@ export function wrapComments(text) {
     } else lines[index + 1] = `${last} ${follows}`;
   }
   return out.join("\n");
-}
-
-if (isMain(import.meta.url)) {
-  for (const folder of ["src", "apps", "proofs", "examples", "test", "tools", "bench"]) {
-    let names;
-    try {
-      names = readdirSync(join(root, folder), { recursive: true, encoding: "utf8" });
-    } catch {
-      continue;
-    }
-    for (const name of names) {
-      if (!/\.(?:ts|mjs)$/.test(name) || /(?:^|\/)(?:node_modules|dist)\//.test(name)) continue;
-      const path = join(root, folder, name);
-      const text = readFileSync(path, "utf8");
-      const wrapped = wrapComments(text);
-      if (wrapped !== text) writeFileSync(path, wrapped);
-    }
-  }
 }

@@ -44,7 +44,17 @@ interface CommandSpec {
   readonly options: readonly OptionName[];
 }
 
-export const COMMANDS = {
+const NAMES = [
+  "inspect queues",
+  "inspect jobs",
+  "inspect keys",
+  "inspect sessions",
+  "prove",
+] as const;
+
+export type CommandName = (typeof NAMES)[number];
+
+const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
   "inspect queues": {
     args: ["[NAME]"],
     options: [...OF_A_STORE, "pause", "resume"],
@@ -59,9 +69,7 @@ export const COMMANDS = {
   },
   "inspect sessions": { args: [], options: OF_A_STORE },
   prove: { args: ["[ROW]"], options: ["engine", "list", "broken", "short"] },
-} as const satisfies Record<string, CommandSpec>;
-
-export type CommandName = keyof typeof COMMANDS;
+};
 
 export type Invocation =
   | { readonly kind: "version" }
@@ -74,7 +82,6 @@ export type Invocation =
       readonly options: Options;
     };
 
-const NAMES = Object.keys(COMMANDS) as CommandName[];
 const FIRST_WORDS = [...new Set(NAMES.map((name) => name.split(" ")[0] as string))];
 
 /** Takes the arguments after the program's name. */
@@ -118,7 +125,7 @@ function firstSentence(message: string): string {
 }
 
 function checkArgs(command: CommandName, args: readonly string[]): void {
-  const names: readonly string[] = COMMANDS[command].args;
+  const names = COMMANDS[command].args;
   const missing = names.slice(args.length).find((name) => !name.startsWith("["));
   if (missing !== undefined) throw new UsageError(`Expected ${missing} after "${command}"`, command);
   const extra = args[names.length];

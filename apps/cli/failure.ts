@@ -62,7 +62,7 @@ export function exitCode(error: unknown): number {
 function lineOf(error: unknown): string {
   if (error instanceof OpenError) return lineOf(error.cause);
   if (error instanceof UsageError) {
-    return `${error.message}\nTry: holdfast ${error.about}${error.about === "" ? "" : " "}--help`;
+    return `${error.message} (see: holdfast ${error.about}${error.about === "" ? "" : " "}--help)`;
   }
   if (error instanceof ActionError || isHoldfastError(error)) return `${error.code}: ${error.message}`;
   if (isArgumentError(error)) return (error as Error).message;
@@ -77,8 +77,7 @@ export function failureText(
   error: unknown,
   options: { readonly url?: string | undefined; readonly isVerbose?: boolean | undefined } = {},
 ): string {
-  const [first = "", ...rest] = lineOf(error).split("\n");
-  const lines = [`holdfast: ${visible(first)}`, ...rest.map(visible)];
+  const lines = [`holdfast: ${visible(lineOf(error))}`];
   if (options.isVerbose === true) {
     for (let cause = error; cause instanceof Error; cause = cause.cause) {
       lines.push(visibleLines(cause.stack ?? String(cause)));

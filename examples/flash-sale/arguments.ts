@@ -14,6 +14,7 @@ export interface ShopArguments {
   readonly kills: number;
   /** A store's URL; undefined: a new file. */
   readonly engine: string | undefined;
+  readonly isBroken: boolean;
   readonly isJson: boolean;
   readonly isHelp: boolean;
 }
@@ -34,6 +35,8 @@ The run
   --processes N    worker processes (4)
   --kills N        kill -9 of processes that hold orders (5)
   --engine URL     the store (a new SQLite file in a temporary folder)
+  --broken         take orders in two commits instead of one; the audit must find what
+                   the kills make of that
   --json           print one object at the end, and nothing else
   --help           this text
 
@@ -57,6 +60,7 @@ const OPTIONS = {
   processes: { type: "string", default: "4" },
   kills: { type: "string", default: "5" },
   engine: { type: "string" },
+  broken: { type: "boolean", default: false },
   json: { type: "boolean", default: false },
   help: { type: "boolean", short: "h", default: false },
 } as const;
@@ -73,6 +77,7 @@ export function shopArguments(args: readonly string[]): ShopArguments {
     processes: numberOption("processes", values.processes, { min: 1, max: 64 }),
     kills: numberOption("kills", values.kills, { min: 0, max: 1_000 }),
     engine: values.engine,
+    isBroken: values.broken,
     isJson: values.json,
     isHelp: values.help,
   };

@@ -32,6 +32,8 @@ export interface KillerOptions {
   readonly onEvent: (text: string) => void;
 }
 
+/** A victim lives on for up to so long, so that death comes at any point of an order's way. */
+const MERCY_MS = 25;
 /** How often the sessions are looked at when a victim is wanted. */
 const LOOK_MS = 2;
 /** No process held anything for so long: more work is needed. */
@@ -66,6 +68,7 @@ export class Killer {
       await sleep(pauseMs, undefined, { signal });
       const pid = await this.#findVictim(signal);
       if (pid === undefined) return;
+      await sleep(Math.floor(this.#options.random() * MERCY_MS), undefined, { signal });
       this.#attempts += 1;
       await this.#victims.kill(pid);
       await this.#judge(pid, signal);

@@ -83,11 +83,11 @@ async function hold(args: ShopArguments, place: Place, signal: AbortSignal): Pro
     throw new Error(`Expected at least one order in ${place.orders}, got none`);
   }
   const view = args.isJson ? silentView : openView(process.stdout);
-  const { repeat: rounds, stock, processes, kills, seed } = args;
+  const { repeat: rounds, stock, processes, kills, seed, isBroken } = args;
   const { url } = place;
   const total = orders.length * rounds;
   view.say(`The flash sale: ${total} orders, ${processes} processes, ${kills} kills, ${url}`);
-  const plan = { url, orders, rounds, stock, processes, kills, seed };
+  const plan = { url, orders, rounds, stock, processes, kills, seed, isBroken };
   const sale = await runSale({ ...plan, view, signal });
   if (sale.isStalled) {
     process.stderr.write("No order ended for a minute: the sale was given up.\n");

@@ -27,6 +27,8 @@ export interface SaleOptions {
   readonly processes: number;
   readonly kills: number;
   readonly seed: number;
+  /** True: orders are taken in two commits, which the audit must find. */
+  readonly isBroken: boolean;
   readonly view: View;
   readonly signal: AbortSignal;
 }
@@ -85,6 +87,7 @@ export async function runSale(options: SaleOptions): Promise<SaleReport> {
     sessionTtlMs: SESSION_TTL_MS,
     concurrency: CONCURRENCY,
     checkMs: CHECK_MS,
+    isBroken: options.isBroken,
   };
   const processes = new Processes({ count, worker, onEvent: (text) => view.say(text) });
   const onExit = (): void => processes.killAll();

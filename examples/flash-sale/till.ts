@@ -6,6 +6,7 @@
  * The till has no check of its own against taking an order twice. That is the library's promise,
  * and the audit would show it broken.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Holdfast } from "holdfast";
 import type { Completion, Job } from "holdfast/jobs";
 import type { Placed } from "holdfast/store";
@@ -32,6 +33,28 @@ export async function takeOrder(
   if (code !== "LIMITED") throw new Error(`Order ${order.id} was refused by ${code}: ${message}`);
   const refused = refusedEntry(order, shortOf(details?.["key"]));
   return job.complete({ ending: refused.ending }, effects(hf, refused, job.token));
+}
+
+/** How long a careless till looks away between its two commits. */
+const CARELESS_MS = 10;
+
+/**
+ * What programs do that have no such commit: the effects first, the completion after. For
+ * `--broken`, to see what a kill between the two makes of the books, and that the audit sees it.
+ */
+export async function takeOrderCarelessly(
+  hf: Holdfast,
+  order: Order,
+  job: Job<Receipt>,
+): Promise<Completion> {
+  let entry = acceptedEntry(order);
+  const done = await hf.tryCommit(effects(hf, entry, job.token));
+  if (!done.ok) {
+    entry = refusedEntry(order, shortOf(done.refusal.details?.["key"]));
+    await hf.commit(effects(hf, entry, job.token));
+  }
+  await sleep(CARELESS_MS);
+  return job.complete({ ending: entry.ending });
 }
 
 /**

@@ -102,8 +102,6 @@ export function lineOf(progress: Progress): string {
 const EVENTS_SHOWN = 6;
 const BAR_CHARS = 40;
 const ESCAPE = "\x1b[";
-const HIDE_CURSOR = "\x1b[?25l";
-const SHOW_CURSOR = "\x1b[?25h";
 const CLEAR_BELOW = "\x1b[J";
 const BOLD = "\x1b[1m";
 const DIM = "\x1b[2m";
@@ -117,15 +115,13 @@ class LiveView implements View {
   readonly #events: string[] = [];
   #progress: Progress | undefined;
   #height = 0;
-  #isEnded = false;
 
   constructor(screen: Screen) {
     this.#screen = screen;
-    screen.write(HIDE_CURSOR);
   }
 
   say(text: string): void {
-    if (this.#progress === undefined || this.#isEnded) {
+    if (this.#progress === undefined) {
       this.#screen.write(`${text}\n`);
       return;
     }
@@ -141,9 +137,7 @@ class LiveView implements View {
   }
 
   end(): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
-    this.#screen.write(SHOW_CURSOR);
+    this.#progress = undefined;
   }
 
   #draw(): void {

@@ -8,6 +8,8 @@ export interface WorkerSettings {
   readonly concurrency: number;
   /** How long the price check of an order takes at least. */
   readonly checkMs: number;
+  /** True: effects and completion are two commits; see `takeOrderCarelessly`. */
+  readonly isBroken: boolean;
 }
 
 /** The environment variable that holds the settings as JSON. */

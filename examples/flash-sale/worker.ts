@@ -8,7 +8,7 @@ import { connect } from "holdfast";
 import { NAMESPACE } from "./books.ts";
 import { orders } from "./definitions.ts";
 import type { Order } from "./rules.ts";
-import { takeOrder } from "./till.ts";
+import { takeOrder, takeOrderCarelessly } from "./till.ts";
 import { READY, SETTINGS_VARIABLE, STOP } from "./worker-settings.ts";
 import type { WorkerSettings } from "./worker-settings.ts";
 
@@ -34,12 +34,13 @@ async function main(settings: WorkerSettings): Promise<void> {
   // The sale is gone, whatever became of it: so is this worker.
   process.on("disconnect", stop);
 
-  const { url, sessionTtlMs, concurrency, checkMs } = settings;
+  const { url, sessionTtlMs, concurrency, checkMs, isBroken } = settings;
+  const take = isBroken ? takeOrderCarelessly : takeOrder;
   await using hf = await connect(url, { namespace: NAMESPACE, sessionTtlMs, drainMs: DRAIN_MS });
   await using worker = hf.open(orders).work(
     async (order, job) => {
       await checkPrices(order, checkMs, job.signal);
-      return takeOrder(hf, order, job);
+      return take(hf, order, job);
     },
     { concurrency, signal: stopping.signal },
   );

@@ -66,12 +66,16 @@ class Sink {
   #deliver(mail: Mail, worker: string, response: ServerResponse, sleepMs: number): Promise<void> {
     const acceptMs = sleepMs * ((mailNumber(mail.id) * GOLDEN_RATIO) % 1);
     let isAccepted = false;
+    const accept = (): void => {
+      if (isAccepted) return;
+      isAccepted = true;
+      this.#note("accepted", mail.id, worker);
+    };
     return new Promise((resolve) => {
-      const accepting = systemClock.timer(acceptMs, () => {
-        isAccepted = true;
-        this.#note("accepted", mail.id, worker);
-      });
+      const accepting = systemClock.timer(acceptMs, accept);
       const answering = systemClock.timer(sleepMs, () => {
+        // On a busy machine both timers may be late, and this one first: the answer never comes before the fact.
+        accept();
         response.writeHead(202).end();
       });
       response.once("close", () => {

@@ -22,6 +22,8 @@ export interface Engine {
   start(program: ProgramName, options: NodeOptions): Promise<Node>;
   /** Starts a real process without a store. */
   startOutside(program: ProgramName, options: NodeOptions): Promise<Node>;
+  /** A folder for what the proof keeps outside of the store; it goes with the engine. */
+  scratch(): Promise<string>;
   /** Ends all nodes, removes what the proof wrote, and closes. */
   close(): Promise<void>;
 }
@@ -35,13 +37,13 @@ const PURGE_PAGE = 1_000;
 export async function openEngine(url: string | undefined, name: string): Promise<Engine> {
   const namespace = `${name}-${systemRandom.text(8)}`;
   if (url !== undefined && /^memory:/i.test(url)) return openMemory(namespace);
-  const folder = url === undefined ? await mkdtemp(join(tmpdir(), "holdfast-")) : undefined;
+  const folder = url === undefined ? await makeFolder() : undefined;
   try {
     const target = url ?? `sqlite:${join(folder as string, "proof.db")}`;
     const hf = await connect(target, { namespace, drainMs: DRAIN_MS });
     return new OpenedEngine({ store: hf.store, namespace, url: target, folder });
   } catch (error) {
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    if (folder !== undefined) await removeFolder(folder);
     throw error;
   }
 }
@@ -52,12 +54,20 @@ async function openMemory(namespace: string): Promise<Engine> {
   return new OpenedEngine({ store, namespace, state });
 }
 
+function makeFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), "holdfast-"));
+}
+
+function removeFolder(folder: string): Promise<void> {
+  return rm(folder, { recursive: true, force: true });
+}
+
 interface Opened {
   readonly store: Store;
   readonly namespace: string;
   /** For nodes in processes of their own. */
   readonly url?: string | undefined;
-  /** To be removed in the end. */
+  /** Where the store itself lies, if it is to be removed in the end. */
   readonly folder?: string | undefined;
   /** For nodes in this process. */
   readonly state?: MemoryState | undefined;
@@ -67,6 +77,7 @@ class OpenedEngine implements Engine {
   readonly store: Store;
   readonly #opened: Opened;
   readonly #nodes = new Set<Node>();
+  #scratch: Promise<string> | undefined;
 
   constructor(opened: Opened) {
     this.store = opened.store;
@@ -99,6 +110,11 @@ class OpenedEngine implements Engine {
     return node;
   }
 
+  scratch(): Promise<string> {
+    this.#scratch ??= makeFolder();
+    return this.#scratch;
+  }
+
   async close(): Promise<void> {
     const { folder, state } = this.#opened;
     await Promise.all([...this.#nodes].map((node) => this.#end(node)));
@@ -107,7 +123,8 @@ class OpenedEngine implements Engine {
       if (folder === undefined && state === undefined) await this.#clean();
     } finally {
       await this.store.close();
-      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+      if (folder !== undefined) await removeFolder(folder);
+      if (this.#scratch !== undefined) await removeFolder(await this.#scratch);
     }
   }
 

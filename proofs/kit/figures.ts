@@ -9,8 +9,9 @@ export function quantile(values: readonly number[], share: number): number {
 }
 
 /** Two decimals: more would be noise. */
-export function figure(name: string, value: number, unit: string): Figure {
-  return { name, value: Number(value.toFixed(2)), unit };
+export function figure(name: string, value: number | null, unit: string): Figure {
+  const isNumber = value !== null && Number.isFinite(value);
+  return { name, value: isNumber ? Number(value.toFixed(2)) : null, unit };
 }
 
 export function check(name: string, isOk: boolean, got: string): Check {

@@ -1,11 +1,10 @@
 /** A node on memory: an instance of the program in this process, whose kill is a crash (see `node.ts`). */
 import { memory, type MemoryState } from "holdfast/engines/memory";
-import { HoldfastError } from "holdfast";
 import { Store } from "holdfast/store";
 import { PROGRAMS, type ProgramName } from "../programs.ts";
 import { MortalDriver } from "./crash.ts";
 import type { Json, Node, NodeOptions, StoreSettings } from "./node.ts";
-import { Tasks } from "./wire.ts";
+import { messageOf, Questions, Tasks } from "./wire.ts";
 
 export class InstanceNode implements Node {
   readonly name: string;
@@ -14,6 +13,7 @@ export class InstanceNode implements Node {
   readonly #settings: StoreSettings;
   readonly #ended = new AbortController();
   readonly #tasks = new Tasks();
+  readonly #questions = new Questions();
   #opening: Promise<Store> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -55,28 +55,34 @@ export class InstanceNode implements Node {
   }
 
   async ask(task: string, input: Json = null): Promise<Json | undefined> {
-    const { signal } = this.#ended;
-    const gone = new Promise<never>((_resolve, reject) => {
-      const fail = (): void => reject(new HoldfastError("UNAVAILABLE", `The instance ${this.name} is gone`));
-      if (signal.aborted) fail();
-      else signal.addEventListener("abort", fail, { once: true });
-    });
-    gone.catch(() => {});
-    const value = await Promise.race([gone, this.#tasks.run(task, structuredClone(input) as Json)]);
-    return structuredClone(value) as Json | undefined;
+    return this.#questions.ask((no) => void this.#answer(no, task, structuredClone(input) as Json));
+  }
+
+  async #answer(no: number, task: string, input: Json): Promise<void> {
+    try {
+      const value = await this.#tasks.run(task, input);
+      this.#questions.answer({ kind: "answer", no, value: structuredClone(value) as Json | undefined });
+    } catch (error) {
+      this.#questions.answer({ kind: "refusal", no, error: messageOf(error) });
+    }
   }
 
   async kill(): Promise<void> {
     this.#driver.kill();
-    this.#ended.abort();
+    this.#end("was killed");
     // Frees its timers. What it still says goes to a driver that does not answer.
     this.#closing ??= this.#close();
   }
 
   async stop(): Promise<void> {
-    this.#ended.abort();
+    this.#end("was stopped");
     this.#closing ??= this.#close();
     await this.#closing;
+  }
+
+  #end(how: string): void {
+    this.#ended.abort();
+    this.#questions.failAll(`The instance ${this.name} ${how}`);
   }
 
   async #close(): Promise<void> {

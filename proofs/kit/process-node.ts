@@ -30,12 +30,15 @@ export class ProcessNode implements Node {
     this.#child.stderr?.on("data", (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString()).slice(-STDERR_CHARS);
     });
-    this.#exited = new Promise((resolve) => {
+    const exited = new Promise<void>((resolve) => {
       this.#child.once("exit", (code, signal) => {
         this.#gone(`The process of ${this.name} ended (${signal ?? `exit code ${code}`})`);
         resolve();
       });
     });
+    // What it had said before it ended may arrive after that; the channel closes behind its last word.
+    const silent = new Promise<void>((resolve) => void this.#child.once("disconnect", resolve));
+    this.#exited = Promise.all([exited, silent]).then(() => undefined);
   }
 
   /** Starts the process and waits until its program is set up. */

@@ -25,6 +25,11 @@ export type FromNode =
   | { readonly kind: "refusal"; readonly no: number; readonly error: string }
   | { readonly kind: "event"; readonly event: Json };
 
+/** An error as it crosses. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
 type Task = (input: Json) => Promise<Json | undefined>;
 
 /** The tasks of one program. */

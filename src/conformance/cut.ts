@@ -11,10 +11,11 @@ import type {
   ReadResult,
   StoreDriver,
 } from "../store/driver.ts";
-import type { Group, GroupResult } from "../store/ops.ts";
+import type { Group, GroupResult, QueueEnqueue } from "../store/ops.ts";
 
 export class CutDriver implements StoreDriver {
   readonly capabilities: Capabilities;
+  readonly enqueueIn?: (tx: unknown, partition: string, ops: readonly QueueEnqueue[]) => void;
   readonly #inner: StoreDriver;
   readonly #cut = new AbortController();
   readonly #stops = new Set<() => void>();
@@ -23,6 +24,7 @@ export class CutDriver implements StoreDriver {
   constructor(inner: StoreDriver) {
     this.#inner = inner;
     this.capabilities = inner.capabilities;
+    if (inner.enqueueIn !== undefined) this.enqueueIn = inner.enqueueIn.bind(inner);
   }
 
   /** The process is gone: calls under way are never answered, later ones never sent. */

@@ -74,8 +74,11 @@ export class World {
   #drivers: CutDriver[] = [];
   #own: StoreDriver | undefined;
   #names = 0;
+  readonly #options: ConformanceOptions;
+  readonly #others: World[] = [];
 
   constructor(options: ConformanceOptions, fixture: Fixture) {
+    this.#options = options;
     this.capabilities = options.capabilities;
     this.fixture = fixture;
     this.clock = fixture.clock ?? systemClock;
@@ -124,7 +127,10 @@ export class World {
   /** Lets so much time pass by the engine's clock: moved where it can be, waited for where not. */
   async pass(ms: number): Promise<void> {
     const { advance } = this.fixture;
-    if (advance !== undefined) return advance(ms);
+    if (advance !== undefined) {
+      for (const world of [this, ...this.#others]) await world.fixture.advance?.(ms);
+      return;
+    }
     const endMs = (await this.now()) + ms;
     for (;;) {
       const leftMs = endMs - (await this.now());
@@ -183,9 +189,19 @@ export class World {
     this.#own = undefined;
   }
 
+  /** Another store of the same engine, with a namespace of its own and the same time. */
+  async other(): Promise<World> {
+    const other = new World(this.#options, await this.#options.create());
+    this.#others.push(other);
+    const aheadMs = (await this.now()) - (await other.now());
+    if (this.isManual && aheadMs > 0) await other.fixture.advance?.(aheadMs);
+    return other;
+  }
+
   /** Called by the kit, once. */
   async dispose(): Promise<void> {
     try {
+      for (const other of this.#others) await other.dispose();
       await this.#end();
     } finally {
       await this.fixture.dispose();

@@ -1,68 +1,10 @@
-/** What adding twice means: ids, and the three dedupe modes. */
+/** Dedupe keys: their window and their three modes. */
 import assert from "node:assert/strict";
-import { Queue } from "../ports/queue/index.ts";
-import { refuses, type Cases } from "./kit.ts";
-import { drain, ids, workers, type Worker } from "./queue-kit.ts";
+import type { Cases } from "./kit.ts";
+import { drain, ids, workers } from "./queue-kit.ts";
 
 export const queueDedupeCases: Cases = {
-  "Adding a job again under its id with the same payload changes nothing, in whatever state it is.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    const add = (worker: Worker) => worker.queue.add({ id: "a", payload: "p", delayMs: 0 });
-    const first = await add(one);
-    assert.equal(first.status, "added");
-    const again = { id: "a", seq: first.seq, status: "exists" };
-    assert.deepEqual(await add(two), again);
-    const job = await one.one("a");
-    assert.deepEqual(await add(two), again, "leased");
-    await one.settle(job);
-    assert.deepEqual(await add(two), again, "completed");
-    await one.none();
-    assert.equal((await one.queue.stats()).counts.completed, 1);
-  },
-
-  "Adding another payload under a taken id is refused with `ALREADY_EXISTS`, and the first job stands.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    await one.queue.add({ id: "a", payload: "p" });
-    await refuses(two.queue.add({ id: "a", payload: "q" }), "ALREADY_EXISTS");
-    await refuses(two.queue.add({ id: "a", payload: Uint8Array.of(1) }), "ALREADY_EXISTS");
-    assert.equal((await one.view("a")).payload, "p");
-    const enqueue = (payload: string) => one.queue.op.enqueue({ id: "b", payload });
-    const group = await one.store.commitAll([enqueue("1"), enqueue("2")]);
-    assert.ok(!group.ok && group.refusal.code === "ALREADY_EXISTS", "in one group too");
-    assert.equal(await one.queue.get("b"), null);
-    const same = await one.store.commitAll([enqueue("1"), enqueue("1")] as const);
-    assert.ok(same.ok);
-    assert.deepEqual([same.results[0].status, same.results[1].status], ["added", "exists"]);
-  },
-
-  "Of concurrent adds of one id or one dedupe key exactly one makes a job, and all are told which.": async (world) => {
-    const all = await workers(world, 3);
-    const dedupe = { key: "d", ttlMs: 60_000 };
-    const adds = Array.from({ length: 30 }, (_, i) => {
-      const { queue } = all[i % 3] as Worker;
-      return queue.add(i % 2 === 0 ? { id: "a", payload: "" } : { payload: "", dedupe });
-    });
-    const results = await Promise.all(adds);
-    for (const parity of [0, 1]) {
-      const those = results.filter((_, i) => i % 2 === parity);
-      assert.equal(those.filter((each) => each.status === "added").length, 1);
-      assert.equal(new Set(those.map((each) => each.id)).size, 1);
-    }
-    assert.equal((await drain(all[0])).length, 2);
-  },
-
-  "An id is one queue's own.": async (world) => {
-    const [one] = await workers(world, 2);
-    const other = new Queue(one.store, "other");
-    const elsewhere = new Queue(one.store, "q", { partition: "other" });
-    const dedupe = { key: "d", ttlMs: 60_000 };
-    for (const queue of [one.queue, other, elsewhere]) {
-      assert.equal((await queue.add({ id: "a", payload: queue.name })).status, "added");
-      assert.equal((await queue.add({ payload: "", dedupe })).status, "added");
-    }
-  },
-
-  "`first`: a repeat of the dedupe key within `ttlMs` of the first add is dropped, also when the first job is done or gone.":
+  "In the window of a dedupe key `first` drops repeats: one job is made and they answer with its id, also when it is done or gone.":
     async (world) => {
       const [one, two] = await workers(world, 2, { keepMs: 0 });
       const dedupe = { key: "d", ttlMs: 400 } as const;
@@ -82,27 +24,26 @@ export const queueDedupeCases: Cases = {
       assert.notEqual(next.id, first.id);
     },
 
-  "`first`: within the window a repeat is dropped up to the last ms of it.": {
-    when: () => true,
-    run: async (world) => {
-      const [one] = await workers(world, 2);
-      const dedupe = { key: "d", ttlMs: 50 } as const;
-      const beforeMs = await world.now();
-      await one.queue.add({ payload: "", dedupe });
-      const afterMs = await world.now();
-      for (;;) {
-        const fromMs = await world.now();
-        const { status } = await one.queue.add({ payload: "", dedupe });
-        const toMs = await world.now();
-        if (toMs < beforeMs + 50) assert.equal(status, "deduped");
-        if (fromMs >= afterMs + 50) return assert.equal(status, "added");
-        if (status === "added") return;
-        await world.pass(1);
-      }
-    },
+  "The window is `ttlMs` from the first add, to the ms; after it the same dedupe key makes a new job.": async (
+    world,
+  ) => {
+    const [one] = await workers(world, 2);
+    const dedupe = { key: "d", ttlMs: 50 } as const;
+    const beforeMs = await world.now();
+    await one.queue.add({ payload: "", dedupe });
+    const afterMs = await world.now();
+    for (;;) {
+      const fromMs = await world.now();
+      const { status } = await one.queue.add({ payload: "", dedupe });
+      const toMs = await world.now();
+      if (toMs < beforeMs + 50) assert.equal(status, "deduped");
+      if (fromMs >= afterMs + 50) assert.equal(status, "added");
+      if (status === "added") return;
+      await world.pass(1);
+    }
   },
 
-  "`last`: a repeat replaces the payload of the waiting job, which keeps its id and its place.": async (world) => {
+  "In the window of a dedupe key `last` replaces the payload of the waiting job in its place.": async (world) => {
     const [one, two] = await workers(world, 2);
     const dedupe = { key: "d", ttlMs: 60_000, mode: "last" } as const;
     const first = await one.queue.add({ payload: "1", dedupe });
@@ -116,21 +57,25 @@ export const queueDedupeCases: Cases = {
     );
   },
 
-  "`last`: a job that has started is left alone, and a repeat adds a new one.": async (world) => {
+  "A job that has started is left alone by `last` and `debounce`: a new job is added.": async (world) => {
     const [one] = await workers(world, 2);
-    const dedupe = { key: "d", ttlMs: 60_000, mode: "last" } as const;
-    const first = await one.queue.add({ payload: "1", dedupe });
-    const job = await one.one(first.id);
-    const second = await one.queue.add({ payload: "2", dedupe });
-    assert.equal(second.status, "added");
-    const third = await one.queue.add({ payload: "3", dedupe });
-    assert.deepEqual(third, { id: second.id, seq: second.seq, status: "replaced" });
-    await one.settle(job);
-    assert.equal((await one.view(first.id)).payload, "1");
-    assert.equal((await one.one(second.id)).payload, "3");
+    for (const mode of ["last", "debounce"] as const) {
+      const dedupe = { key: mode, ttlMs: 60_000, mode };
+      const first = await one.queue.add({ payload: "1", dedupe });
+      const job = await one.one(first.id);
+      const second = await one.queue.add({ payload: "2", dedupe });
+      assert.equal(second.status, "added");
+      const third = await one.queue.add({ payload: "3", dedupe });
+      assert.deepEqual(third, { id: second.id, seq: second.seq, status: "replaced" });
+      await one.settle(job);
+      assert.equal((await one.view(first.id)).payload, "1");
+      const last = await one.one(second.id);
+      assert.equal(last.payload, "3");
+      await one.settle(last);
+    }
   },
 
-  "`debounce`: a repeat replaces the payload and starts the delay again, but never past `ttlMs` after the first add.": async (
+  "In the window of a dedupe key `debounce` also starts the delay again, but never past the window's end.": async (
     world,
   ) => {
     const [one] = await workers(world, 2);
@@ -158,7 +103,7 @@ export const queueDedupeCases: Cases = {
     assert.deepEqual(await drain(one), [first.id]);
   },
 
-  "A job that was cancelled or purged while it waited is replaced by the next add of its dedupe key in the modes `last` and `debounce`.":
+  "A job that was cancelled or purged before it started is not what `last` and `debounce` replace: a new job is added.":
     async (world) => {
       const [one] = await workers(world, 2);
       for (const mode of ["last", "debounce"] as const) {

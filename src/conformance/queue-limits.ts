@@ -46,7 +46,7 @@ function slackOf(world: World): number {
 }
 
 export const queueLimitCases: Cases = {
-  "No more than `maxLeased` jobs of a queue are leased at once, whoever asks, and as many as that are.": async (
+  "There are never more than `maxLeased` unexpired leases in a queue, and as many as that.": async (
     world,
   ) => {
     const all = await workers(world, 4, { maxLeased: 7 });
@@ -62,7 +62,7 @@ export const queueLimitCases: Cases = {
     await concurrently(4, async (i) => {
       const worker = all[i] as Worker;
       for (let step = 0; step < 25; step++) {
-        const jobs = await worker.claim(1 + draw(world.random, 4));
+        const jobs = await worker.claim(step === 0 ? 5 : 1 + draw(world.random, 4));
         held += jobs.length;
         most = Math.max(most, held);
         for (const job of jobs) {
@@ -91,7 +91,7 @@ export const queueLimitCases: Cases = {
     await one.one();
   },
 
-  "A rule that is changed holds from the next claim on, for all processes; what is left out has its default.": async (
+  "Rules that were configured hold for every process from the next claim on; what is left out has its default.": async (
     world,
   ) => {
     const [one, two] = await workers(world, 2, { maxLeased: 2, ageMs: 7 });
@@ -106,7 +106,7 @@ export const queueLimitCases: Cases = {
     assert.equal((await two.claim(9)).length, 6);
   },
 
-  "A queue's rate is exact: in any span of t ms at most `burst + count × t / perMs` jobs start, whoever claims.": async (
+  "In any span of t ms at most `burst + count × t / perMs` jobs of a queue start, whoever claims.": async (
     world,
   ) => {
     const all = await workers(world, 3);
@@ -124,7 +124,7 @@ export const queueLimitCases: Cases = {
     }
   },
 
-  "A rate is used up: after a pause a burst starts at once, then one job each interval, without drift.": async (
+  "A backlog uses the whole rate: after a pause a burst starts at once, then one job each interval, without drift.": async (
     world,
   ) => {
     const [one] = await workers(world, 2, { rate: { count: 3, perMs: 100, burst: 4 } });
@@ -144,7 +144,7 @@ export const queueLimitCases: Cases = {
     assert.equal((await one.claim(64)).length, 4, "a burst again, no more");
   },
 
-  "A rate per key holds for each key by itself, and keys do not wait for one another.": async (world) => {
+  "A rate per key bounds each key by itself and holds up no other key.": async (world) => {
     const rate = { count: 1, perMs: 50, burst: 2, isPerKey: true };
     const [one, two] = await workers(world, 2, { rate, perKey: 10 });
     for (let i = 0; i < 4; i++) {
@@ -164,7 +164,7 @@ export const queueLimitCases: Cases = {
     assert.deepEqual(ids(await two.claim(20)), ["x3", "y3"]);
   },
 
-  "A queue takes at most `maxWaiting` waiting jobs; one more is refused with `OVERLOADED` and leaves nothing.": async (
+  "A queue that holds `maxWaiting` waiting jobs refuses more with `OVERLOADED`, and takes them again when there is room.": async (
     world,
   ) => {
     const [one, two] = await workers(world, 2, { maxWaiting: 4 });
@@ -186,7 +186,7 @@ export const queueLimitCases: Cases = {
     assert.equal((await one.queue.stats()).counts.ready, 4, "what was let in comes back");
   },
 
-  "`maxWaiting` is exact under 64 concurrent callers, and for the jobs of one group together.": async (world) => {
+  "`maxWaiting` is exact for 64 concurrent callers, and for the jobs of one group together.": async (world) => {
     const all = await workers(world, 3, { maxWaiting: 40 });
     const [one] = all;
     let added = 0;

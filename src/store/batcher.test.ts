@@ -6,7 +6,10 @@ import { deferred, type Deferred } from "../core/signal.ts";
 import { Batcher, type BatcherOptions, type Pending } from "./batcher.ts";
 import type { Group, GroupResult } from "./ops.ts";
 
-/** A driver that answers when told; each group's result carries the group's own partition as its message. */
+/**
+ * A driver that answers when told; each group's result carries the group's own partition as its
+ * message.
+ */
 class Script {
   readonly sent: { readonly groups: readonly Group[]; readonly reply: Deferred<void> }[] = [];
   readonly commit = async (groups: readonly Group[]): Promise<readonly GroupResult[]> => {

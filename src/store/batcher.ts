@@ -1,20 +1,24 @@
 /**
- * Natural batching: while one commit is under way, the groups that arrive gather, and leave together as the next one. An idle
- * store answers in one round trip; a busy one carries hundreds of groups in a transaction or an fsync. No delay, no knob.
+ * Natural batching: while one commit is under way, the groups that arrive gather, and leave
+ * together as the next one. An idle store answers in one round trip; a busy one carries hundreds of
+ * groups in a transaction or an fsync. No delay, no knob.
  *
- * When a group arrives and nothing is under way, it leaves at the end of the current microtask, so that a synchronous burst
- * leaves together. After a commit the next one leaves on the next turn of the loop, not at once: the callers who were just
- * answered come back within this turn, and travel along. Measured with 64 callers in flight and one fsync a commit: leaving at
- * once (in a microtask) splits them into two alternating halves, 37 groups a commit and 0.6 times the rate; the turn costs a
- * lone caller 1.5 us. The batcher itself passes 1.5 million groups a second.
+ * When a group arrives and nothing is under way, it leaves at the end of the current microtask, so
+ * that a synchronous burst leaves together. After a commit the next one leaves on the next turn of
+ * the loop, not at once: the callers who were just answered come back within this turn, and travel
+ * along. Measured with 64 callers in flight and one fsync a commit: leaving at once (in a
+ * microtask) splits them into two alternating halves, 37 groups a commit and 0.6 times the rate;
+ * the turn costs a lone caller 1.5 us. The batcher itself passes 1.5 million groups a second.
  *
- * Bounds: a commit carries at most `groupsPerCommit` groups, `opsPerCommit` ops and `commitBytes` bytes (one larger group goes
- * alone). When `groupsWaiting` groups or `bytesWaiting` bytes wait, more are refused with `OVERLOADED` rather than held back:
- * a queue of waiting callers would only be the same memory under another name, and who is refused can shed load or slow down.
+ * Bounds: a commit carries at most `groupsPerCommit` groups, `opsPerCommit` ops and `commitBytes`
+ * bytes (one larger group goes alone). When `groupsWaiting` groups or `bytesWaiting` bytes wait,
+ * more are refused with `OVERLOADED` rather than held back: a queue of waiting callers would only
+ * be the same memory under another name, and who is refused can shed load or slow down.
  *
- * Failure: a commit that fails as a whole fails each of its groups with its error and outcome. Two cases are tried again here,
- * both only when nothing was applied: a retryable error, up to 5 more times within 5 s, with jittered backoff; and an error
- * that is not retryable, in halves, so that one group that an engine chokes on does not fail its neighbours.
+ * Failure: a commit that fails as a whole fails each of its groups with its error and outcome. Two
+ * cases are tried again here, both only when nothing was applied: a retryable error, up to 5 more
+ * times within 5 s, with jittered backoff; and an error that is not retryable, in halves, so that
+ * one group that an engine chokes on does not fail its neighbours.
  */
 import type { Clock } from "../core/clock.ts";
 import { HoldfastError, isHoldfastError, type ErrorCode } from "../core/errors.ts";
@@ -126,7 +130,9 @@ export class Batcher {
     return this.#lastCommitMs;
   }
 
-  /** Takes a group that was checked; throws `OVERLOADED` when too much waits. `bytes` is its size. */
+  /**
+   * Takes a group that was checked; throws `OVERLOADED` when too much waits. `bytes` is its size.
+   */
   submit(group: Group, bytes: number): Pending {
     const limits = this.#limits;
     if (this.#waiting >= limits.groupsWaiting || this.#waitingBytes + bytes > limits.bytesWaiting) {
@@ -156,7 +162,10 @@ export class Batcher {
     return pending;
   }
 
-  /** Takes a group back if it has not left: true means that it never will, and its promise stays pending. */
+  /**
+   * Takes a group back if it has not left: true means that it never will, and its promise stays
+   * pending.
+   */
   withdraw(pending: Pending): boolean {
     if (pending.state !== "waiting") return false;
     pending.state = "done";
@@ -167,7 +176,8 @@ export class Batcher {
   }
 
   /**
-   * The group's result, or the end of the caller's wait. Then a group that has not left is withdrawn (a `TIMEOUT` says
+   * The group's result, or the end of the caller's wait. Then a group that has not left is
+   * withdrawn (a `TIMEOUT` says
    * `not-applied`); one that has goes on without the caller.
    */
   follow(pending: Pending, wait: Wait | undefined): Promise<GroupResult> {
@@ -349,7 +359,10 @@ export class Batcher {
     }
   }
 
-  /** Waits before the next try; meanwhile entries can be withdrawn again. False: nobody waits any more. */
+  /**
+   * Waits before the next try; meanwhile entries can be withdrawn again. False: nobody waits any
+   * more.
+   */
   async #backOff(batch: Batch, tries: number, error: HoldfastError): Promise<boolean> {
     for (const pending of batch.entries) {
       if (pending.state !== "sent") continue;

@@ -1,6 +1,7 @@
 /**
- * A definition is a value without I/O that every process of a program shares; a store makes its typed handle from it. The
- * front door needs to know no feature: a feature brings its own definition, and the symbol below is all that both know.
+ * A definition is a value without I/O that every process of a program shares; a store makes its
+ * typed handle from it. The front door needs to know no feature: a feature brings its own
+ * definition, and the symbol below is all that both know.
  */
 import type { Store } from "./store.ts";
 

@@ -250,6 +250,8 @@ export interface StoreDriver {
   ): Promise<void>;
   /** Read from the engine's real settings at the time of the call. */
   durability(): Promise<Durability>;
+  /** The engine's own counters, for people and benches; their names are the engine's. Not every engine has any. */
+  stats?(): Promise<object>;
   /** Lets commits in flight end, then frees everything. */
   close(): Promise<void>;
 }

@@ -1,5 +1,6 @@
 /**
- * Groups of ops: where each op lives, what a group may hold, and what a refusal becomes for a caller who wants a throw.
+ * Groups of ops: where each op lives, what a group may hold, and what a refusal becomes for a
+ * caller who wants a throw.
  * Everything here is decided before anything is sent.
  */
 import { dataBytes } from "../core/codec.ts";
@@ -8,7 +9,9 @@ import { LIMITS } from "../core/limits.ts";
 import type { Capabilities } from "./capabilities.ts";
 import type { Op, OpResult, Refusal } from "./ops.ts";
 
-/** An op and the partition it belongs to: what the ports' builders give, and what `commitAll` takes. */
+/**
+ * An op and the partition it belongs to: what the ports' builders give, and what `commitAll` takes.
+ */
 export interface Placed<O extends Op = Op> {
   readonly partition: string;
   readonly op: O;
@@ -50,7 +53,8 @@ export function resultsOf<O extends readonly Op[]>(
 }
 
 /**
- * The one partition of placed ops. A group that crosses partitions is refused with `UNSUPPORTED` before anything is sent:
+ * The one partition of placed ops. A group that crosses partitions is refused with `UNSUPPORTED`
+ * before anything is sent:
  * atomicity is per partition.
  */
 export function partitionOf(placed: readonly Placed[]): string {
@@ -118,8 +122,8 @@ export class GroupRules {
   }
 
   /**
-   * The group's size in bytes, having checked its limits (`TOO_LARGE`), that the engine serves its ports and can commit its
-   * keys together (`UNSUPPORTED`).
+   * The group's size in bytes, having checked its limits (`TOO_LARGE`), that the engine serves its
+   * ports and can commit its keys together (`UNSUPPORTED`).
    */
   check(ops: readonly Op[]): number {
     if (ops.length === 0) throw new RangeError("Expected `ops` to hold at least one op, got none");

@@ -1,7 +1,9 @@
 /**
- * `holdfast/store`: what one opened URL is, for those who build on it (features) or below it (engines).
+ * `holdfast/store`: what one opened URL is, for those who build on it (features) or below it
+ * (engines).
  *
- * To write an engine: implement `StoreDriver`, state its `Capabilities`, and run `holdfast/conformance` on it.
+ * To write an engine: implement `StoreDriver`, state its `Capabilities`, and run
+ * `holdfast/conformance` on it.
  */
 export { systemClock, ManualClock } from "../core/clock.ts";
 export type { Clock, Timer } from "../core/clock.ts";
@@ -84,7 +86,8 @@ export type {
   SessionView,
   SettleOutcome,
 } from "./ops.ts";
+export type { Allow, StoreOptions } from "./options.ts";
 export { Session } from "./session.ts";
 export type { AskedCancels, SessionHost, SessionOptions } from "./session.ts";
 export { Store } from "./store.ts";
-export type { Allow, Child, StoreOptions } from "./store.ts";
+export type { Child } from "./store.ts";

@@ -1,4 +1,7 @@
-/** How the portable layer tries again: bounded in number and time, with full jitter, and only where no effect can double. */
+/**
+ * How the portable layer tries again: bounded in number and time, with full jitter, and only where
+ * no effect can double.
+ */
 import type { Random } from "../core/random.ts";
 
 export const RETRY = {

@@ -1,23 +1,27 @@
 /**
- * A session: one lease a process and store, whatever the number of jobs, locks and keys that point at it.
+ * A session: one lease a process and store, whatever the number of jobs, locks and keys that point
+ * at it.
  *
  *             open in a partition              deadline passed, or LEASE_LOST on renewal
  *   (new) ──────────────────────────► held ──────────────────────────────────────────► lost
  *                                      │ close()
  *                                      └──────► ended
  *
- * held   Renewed at a third of its TTL, by timers of the main loop alone: a process whose loop is stuck loses it, as it must.
- *        A failed renewal is not loss; it is tried again, until the deadline.
- * lost   The signal is aborted first, `lost` resolves after. Nothing brings this session back: `Store.session()` opens
- *        another one, with another id.
+ * held   Renewed at a third of its TTL, by timers of the main loop alone: a process whose loop is
+ *        stuck loses it, as it must. A failed renewal is not loss; it is tried again, until the
+ *        deadline.
+ * lost   The signal is aborted first, `lost` resolves after. Nothing brings this session back:
+ *        `Store.session()` opens another one, with another id.
  *
- * The holder's deadline is counted from before the request was sent, less a safety margin of 2 % of the TTL + 10 ms (clock
- * rates differ; a timer fires late), so that the holder gives up before the store gives its leases to others. It is judged on
- * two clocks, because monotonic time stops in suspend and wall time jumps: whichever is ahead ends it. A wall clock set
- * forward by more than the time left therefore costs the session; one set back costs nothing. After a blocked loop or a
+ * The holder's deadline is counted from before the request was sent, less a safety margin of 2 % of
+ * the TTL + 10 ms (clock rates differ; a timer fires late), so that the holder gives up before the
+ * store gives its leases to others. It is judged on two clocks, because monotonic time stops in
+ * suspend and wall time jumps: whichever is ahead ends it. A wall clock set forward by more than
+ * the time left therefore costs the session; one set back costs nothing. After a blocked loop or a
  * suspend the deadline is judged before anything else: at each timer, each reply, and each use.
  *
- * On loss the session is not ended in the store: what is left of its TTL there is time for the holder's code to stop.
+ * On loss the session is not ended in the store: what is left of its TTL there is time for the
+ * holder's code to stop.
  *
  * Source: research/coordination.md 4.1; C. Gray and D. Cheriton, "Leases", SOSP 1989, section 2.
  */
@@ -50,7 +54,10 @@ export interface AskedCancels {
   readonly cancels: Renewed["cancels"];
 }
 
-/** The session's lease in one partition: both clocks' ends, counted from the newest request that was answered. */
+/**
+ * The session's lease in one partition: both clocks' ends, counted from the newest request that was
+ * answered.
+ */
 interface Lease {
   sentMs: number;
   monotonicEndMs: number;
@@ -62,7 +69,10 @@ const DRIFT_RATIO = 0.02;
 /** A timer may fire this late. */
 const TIMER_SLACK_MS = 10;
 const RENEWALS_PER_TTL = 3;
-/** Looks at the clocks per TTL: how soon a resumed machine notices, and how soon a failed renewal is tried again. */
+/**
+ * Looks at the clocks per TTL: how soon a resumed machine notices, and how soon a failed renewal is
+ * tried again.
+ */
 const BEATS_PER_TTL = 12;
 const LONGEST_BEAT_MS = 500;
 
@@ -75,9 +85,13 @@ export class Session extends Lifetime {
   readonly id: string;
   readonly ttlMs: number;
   readonly label: string;
-  /** Aborts with the `LeaseLostError` when the session is lost, and with `CLOSED` when it is closed. */
+  /**
+   * Aborts with the `LeaseLostError` when the session is lost, and with `CLOSED` when it is closed.
+   */
   readonly signal: AbortSignal;
-  /** Resolves after the signal was aborted for a loss; stays pending if the session ends in order. */
+  /**
+   * Resolves after the signal was aborted for a loss; stays pending if the session ends in order.
+   */
   readonly lost: Promise<LeaseLostError>;
 
   readonly #host: SessionHost;
@@ -108,7 +122,10 @@ export class Session extends Lifetime {
     return !this.#judge();
   }
 
-  /** Throws `LeaseLostError` if the session is lost or has ended; judges the deadline now, on both clocks. */
+  /**
+   * Throws `LeaseLostError` if the session is lost or has ended; judges the deadline now, on both
+   * clocks.
+   */
   check(): void {
     if (this.#judge()) return;
     const error = this.#error;
@@ -134,7 +151,10 @@ export class Session extends Lifetime {
     return this.#leases.has(partition);
   }
 
-  /** Makes sure that the session holds a lease in the partition: one commit the first time, nothing after. */
+  /**
+   * Makes sure that the session holds a lease in the partition: one commit the first time, nothing
+   * after.
+   */
   openIn(partition: string, wait?: Wait): Promise<void> {
     try {
       this.check();
@@ -158,8 +178,8 @@ export class Session extends Lifetime {
   }
 
   /**
-   * Renews now, in every partition, and so learns of asked cancels. Never rejects: a failed renewal is not loss, and is tried
-   * again by the heartbeat.
+   * Renews now, in every partition, and so learns of asked cancels. Never rejects: a failed renewal
+   * is not loss, and is tried again by the heartbeat.
    */
   async renew(): Promise<void> {
     if (!this.#judge()) return;
@@ -173,9 +193,8 @@ export class Session extends Lifetime {
     const ops = [{ op: "session.open", session, ttlMs, label }] as const;
     const committed = await this.#host.commitUrgent(partition, ops);
     if (!committed.ok) throw refusalError(committed.refusal);
-    // What was open before is judged first; then the reply itself, which may be later than its TTL.
-    this.#judge();
     this.#hold(partition, sent);
+    // The reply may have come later than its TTL, or after the session was closed.
     this.check();
     if (this.#timer === undefined) {
       this.#renewAtMs = sent.monotonicMs + ttlMs / RENEWALS_PER_TTL;
@@ -190,8 +209,8 @@ export class Session extends Lifetime {
 
   #hold(partition: string, sent: { readonly monotonicMs: number; readonly wallMs: number }): void {
     const before = this.#leases.get(partition);
-    // Replies may cross: only a request sent later moves the end. Both ends move together, since an old wall end may be
-    // from before the clock was set.
+    // Replies may cross: only a request sent later moves the end. Both ends move together, since an
+    // old wall end may be from before the clock was set.
     if (before !== undefined && before.sentMs >= sent.monotonicMs) return;
     const validMs = holderMs(this.ttlMs);
     this.#leases.set(partition, {
@@ -282,7 +301,10 @@ export class Session extends Lifetime {
     this.#host.onSessionOver(this);
   }
 
-  /** Ends the session in every partition: its jobs go back uncounted, its keys are deleted. The signal is aborted first. */
+  /**
+   * Ends the session in every partition: its jobs go back uncounted, its keys are deleted. The
+   * signal is aborted first.
+   */
   protected async drain(): Promise<void> {
     if (!this.#judge()) return;
     this.#over(new HoldfastError("CLOSED", `The session ${this.id} was closed`));

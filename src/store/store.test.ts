@@ -14,7 +14,9 @@ import { Store, type StoreOptions } from "./store.ts";
 const turn = (): Promise<void> => systemClock.yield();
 const OPS = [{ op: "kv.add", key: "k", delta: 1 }] as const;
 
-/** The memory engine with faults: commits that wait to be let through, reads and watches that fail. */
+/**
+ * The memory engine with faults: commits that wait to be let through, reads and watches that fail.
+ */
 class Faulty {
   readonly inner: StoreDriver;
   readonly commits: Deferred<void>[] = [];

@@ -1,28 +1,21 @@
 /**
- * A store is what one opened URL is: partitions, one write call, sessions. The ports are views of it, and features are made of
- * ports; all of them commit through its one batcher.
+ * A store is what one opened URL is: partitions, one write call, sessions. The ports are views of
+ * it, and features are made of ports; all of them commit through its one batcher.
  *
  * running    Commits, reads and watches are taken.
- * draining   `close()` was called. What was adopted (workers) is closed first and may commit until it is; then commits in
- *            flight are awaited and the session is ended. All of it within `drainMs`, of which up to 2 s are kept for the end.
+ * draining   `close()` was called. What was adopted (workers) is closed first and may commit until
+ *            it is; then commits in flight are awaited and the session is ended. All of it within
+ *            `drainMs`, of which up to 2 s are kept for the end.
  * closed     Everything is refused with `CLOSED`.
  */
-import { systemClock, type Clock } from "../core/clock.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Data } from "../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../core/errors.ts";
-import { hostLabel } from "../core/host.ts";
 import { Lifetime } from "../core/lifetime.ts";
 import { LIMITS } from "../core/limits.ts";
-import {
-  checkInteger,
-  checkMs,
-  checkName,
-  checkOneOf,
-  checkOptions,
-  expected,
-} from "../core/options.ts";
-import { newId, systemRandom, type Random } from "../core/random.ts";
-import { checkWait, sleep, waitFor, type Wait } from "../core/signal.ts";
+import { checkInteger, checkName, expected } from "../core/options.ts";
+import { newId, type Random } from "../core/random.ts";
+import { sleep, waitFor, type Wait } from "../core/signal.ts";
 import { Batcher, type Pending } from "./batcher.ts";
 import type { Capabilities, Durability } from "./capabilities.ts";
 import { isDefinition, opens, type Definition } from "./definition.ts";
@@ -38,45 +31,19 @@ import type {
 } from "./driver.ts";
 import { GroupRules, partitionOf, type Committed, type OpsOf, type Placed } from "./group.ts";
 import type { Op, QueueEnqueue } from "./ops.ts";
+import {
+  checkPart,
+  checkSynced,
+  checkWaitOnly,
+  settingsOf,
+  type Settings,
+  type StoreOptions,
+} from "./options.ts";
 import { backoffMs, RETRY } from "./retry.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { Ticker } from "./ticker.ts";
 
-/** A weaker promise that the user accepts by name. */
-export type Allow = "unsynced";
-
-export interface StoreOptions {
-  readonly clock?: Clock | undefined;
-  readonly random?: Random | undefined;
-  /** The default partition's name, and the first part of all others'. Default `"default"`. */
-  readonly namespace?: string | undefined;
-  /** How long the process may be silent before others take over what it holds. 100 ms to 1 h; default 10 s. */
-  readonly sessionTtlMs?: number | undefined;
-  /** The bound of `close()`. Default 20 s. */
-  readonly drainMs?: number | undefined;
-  /** `"unsynced"`: a persistent engine may acknowledge before a synced disk has the write. */
-  readonly allow?: Allow | readonly Allow[] | undefined;
-  /** What `session.list` shows for this process; default host, process number and program. */
-  readonly label?: string | undefined;
-}
-
-const DEFAULTS = Object.freeze({
-  namespace: "default",
-  sessionTtlMs: 10_000,
-  drainMs: 20_000,
-} as const);
-
-const KNOWN = [
-  "clock",
-  "random",
-  "namespace",
-  "sessionTtlMs",
-  "drainMs",
-  "allow",
-  "label",
-] as const;
-
-const WAIT_KEYS = ["signal", "timeoutMs"] as const;
+export type { Allow, StoreOptions } from "./options.ts";
 
 /** Something that must be closed before the store: a worker, an elected leader. */
 export interface Child {
@@ -88,13 +55,6 @@ const CLOSE_RESERVE_MS = 2_000;
 const NAMES_CACHED = 1_000;
 
 const noop = (): void => {};
-
-/** A namespace or partition: `/` joins the two, so neither may hold one. */
-function checkPart(name: string, value: unknown): string {
-  const text = checkName(name, value);
-  if (text.includes("/")) throw new RangeError(expected(name, "a name without `/`", value));
-  return text;
-}
 
 export class Store extends Lifetime implements SessionHost {
   readonly clock: Clock;
@@ -119,17 +79,14 @@ export class Store extends Lifetime implements SessionHost {
   #sessionTicks: (() => void) | undefined;
   #isShut = false;
 
-  private constructor(driver: StoreDriver, options: StoreOptions) {
+  private constructor(driver: StoreDriver, settings: Settings) {
     super("The store");
-    const d = DEFAULTS;
-    this.clock = options.clock ?? systemClock;
-    this.random = options.random ?? systemRandom;
-    this.namespace = checkPart("namespace", options.namespace ?? d.namespace);
-    const { sessionTtlMinMs, sessionTtlMaxMs } = LIMITS;
-    const ttlMs = options.sessionTtlMs ?? d.sessionTtlMs;
-    this.sessionTtlMs = checkInteger("sessionTtlMs", ttlMs, sessionTtlMinMs, sessionTtlMaxMs);
-    this.drainMs = checkMs("drainMs", options.drainMs ?? d.drainMs);
-    this.label = checkName("label", options.label ?? hostLabel());
+    this.clock = settings.clock;
+    this.random = settings.random;
+    this.namespace = settings.namespace;
+    this.sessionTtlMs = settings.sessionTtlMs;
+    this.drainMs = settings.drainMs;
+    this.label = settings.label;
     this.capabilities = driver.capabilities;
     this.#driver = driver;
     this.#rules = new GroupRules(driver.capabilities);
@@ -144,16 +101,14 @@ export class Store extends Lifetime implements SessionHost {
   /**
    * Opens a store on a driver, which it owns from then on.
    *
-   * Errors: `TypeError`, `RangeError` for the options; `MISCONFIGURED` if a persistent engine's settings give less than one
-   * synced copy and `allow` does not say so. The driver is closed then.
+   * Errors: `TypeError`, `RangeError` for the options; `MISCONFIGURED` if a persistent engine's
+   * settings give less than one synced copy and `allow` does not say so. The driver is closed then.
    */
   static async open(driver: StoreDriver, options: StoreOptions = {}): Promise<Store> {
     try {
-      checkOptions("options", options, KNOWN);
-      const allow = typeof options.allow === "string" ? [options.allow] : (options.allow ?? []);
-      for (const word of allow) checkOneOf("allow", word, ["unsynced"]);
-      const store = new Store(driver, options);
-      if (driver.capabilities.isPersistent && !allow.includes("unsynced")) {
+      const settings = settingsOf(options);
+      const store = new Store(driver, settings);
+      if (driver.capabilities.isPersistent && !settings.allow.includes("unsynced")) {
         checkSynced(driver.capabilities.engine, await driver.durability());
       }
       return store;
@@ -175,11 +130,13 @@ export class Store extends Lifetime implements SessionHost {
   /**
    * Commits one group: all of its ops hold, or none does and the result says which did not.
    *
-   * Guarantee: what was acknowledged is as durable as `durability()` says; a refused group leaves no trace.
-   * Errors: `TOO_LARGE` and `UNSUPPORTED` before anything is sent, `OVERLOADED` when too much waits, `UNAVAILABLE` and what else
-   * the engine raises, each with its `outcome`. A failure that is retryable and not applied was tried again up to 5 times.
-   * On abort or timeout: a group that has not left is withdrawn (`TIMEOUT` says `not-applied`); one that has goes on, and its
-   * outcome is unknown to this caller.
+   * Guarantee: what was acknowledged is as durable as `durability()` says; a refused group leaves
+   * no trace.
+   * Errors: `TOO_LARGE` and `UNSUPPORTED` before anything is sent, `OVERLOADED` when too much
+   * waits, `UNAVAILABLE` and what else the engine raises, each with its `outcome`. A failure that
+   * is retryable and not applied was tried again up to 5 times.
+   * On abort or timeout: a group that has not left is withdrawn (`TIMEOUT` says `not-applied`); one
+   * that has goes on, and its outcome is unknown to this caller.
    * Complexity: a share of one round trip; see `batcher.ts`.
    */
   commit<const O extends readonly Op[]>(
@@ -199,7 +156,10 @@ export class Store extends Lifetime implements SessionHost {
     return this.#batcher.follow(pending, wait) as Promise<Committed<O>>;
   }
 
-  /** Commits placed ops (from the ports' builders) as one group; ops of two partitions are refused with `UNSUPPORTED`. */
+  /**
+   * Commits placed ops (from the ports' builders) as one group; ops of two partitions are refused
+   * with `UNSUPPORTED`.
+   */
   commitAll<const P extends readonly Placed[]>(
     placed: P,
     wait?: Wait,
@@ -215,8 +175,9 @@ export class Store extends Lifetime implements SessionHost {
   }
 
   /**
-   * Writes jobs inside the caller's own synchronous transaction: they are there if and when it commits. No bound of the queue
-   * refuses them. Errors: `UNSUPPORTED` where `capabilities.joinsUserTransaction` is false.
+   * Writes jobs inside the caller's own synchronous transaction: they are there if and when it
+   * commits. No bound of the queue refuses them. Errors: `UNSUPPORTED` where
+   * `capabilities.joinsUserTransaction` is false.
    */
   enqueueIn(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void {
     this.#checkOpen();
@@ -225,12 +186,18 @@ export class Store extends Lifetime implements SessionHost {
     const { engine } = this.capabilities;
     if (this.#driver.enqueueIn === undefined) {
       const message = `The engine ${engine} can't add jobs in a synchronous transaction of yours: use an awaited add`;
-      throw new HoldfastError("UNSUPPORTED", message, { outcome: "not-applied", details: { engine } });
+      throw new HoldfastError("UNSUPPORTED", message, {
+        outcome: "not-applied",
+        details: { engine },
+      });
     }
     this.#driver.enqueueIn(tx, partition, ops);
   }
 
-  /** Commits ahead of the groups that wait, and also while the store closes: for the store's own sessions. */
+  /**
+   * Commits ahead of the groups that wait, and also while the store closes: for the store's own
+   * sessions.
+   */
   commitUrgent<const O extends readonly Op[]>(partition: string, ops: O): Promise<Committed<O>> {
     if (this.state === "closed") return Promise.reject(this.#closed());
     return this.#batcher.submitUrgent({ partition, ops }).promise as Promise<Committed<O>>;
@@ -239,8 +206,8 @@ export class Store extends Lifetime implements SessionHost {
   // -------------------------------------------------------------- reading
 
   /**
-   * Reads, all as linearizable as the engine's contract says. A read that fails with a retryable `UNAVAILABLE` is tried again up
-   * to 5 times within 5 s.
+   * Reads, all as linearizable as the engine's contract says. A read that fails with a retryable
+   * `UNAVAILABLE` is tried again up to 5 times within 5 s.
    */
   async read<const R extends readonly Read[]>(
     reads: R,
@@ -275,10 +242,11 @@ export class Store extends Lifetime implements SessionHost {
   }
 
   /**
-   * Batches of changes of the keys with the prefix after the cursor (null: from now). The first batch comes at once, possibly
-   * empty, and names the cursor it starts from. Nothing is buffered but the batch in hand: what a slow reader leaves behind
-   * merges in the store, and becomes one resync once it is trimmed there. A lost connection is taken up again from the last
-   * cursor, until the signal aborts; then the iteration throws the signal's reason.
+   * Batches of changes of the keys with the prefix after the cursor (null: from now). The first
+   * batch comes at once, possibly empty, and names the cursor it starts from. Nothing is buffered
+   * but the batch in hand: what a slow reader leaves behind merges in the store, and becomes one
+   * resync once it is trimmed there. A lost connection is taken up again from the last cursor,
+   * until the signal aborts; then the iteration throws the signal's reason.
    */
   async *watch(
     partition: string,
@@ -318,8 +286,9 @@ export class Store extends Lifetime implements SessionHost {
   }
 
   /**
-   * Calls `listen` on each hint (`null`) or message of the channel until the returned function is called, or the store closes,
-   * which `onClose` tells. A hint may come for nothing, and hints and messages may be lost.
+   * Calls `listen` on each hint (`null`) or message of the channel until the returned function is
+   * called, or the store closes, which `onClose` tells. A hint may come for nothing, and hints and
+   * messages may be lost.
    */
   subscribe(
     channel: Channel,
@@ -331,7 +300,8 @@ export class Store extends Lifetime implements SessionHost {
       try {
         listen(message);
       } catch (error) {
-        // Engines call from inside a commit: a listener's fault is the process's, never that of the commit or its neighbours.
+        // Engines call from inside a commit: a listener's fault is the process's, never that of the
+        // commit or its neighbours.
         queueMicrotask(() => {
           throw error;
         });
@@ -351,8 +321,9 @@ export class Store extends Lifetime implements SessionHost {
   // -------------------------------------------------------------- sessions, time
 
   /**
-   * This process's session, held in the partition (the default one if none is given). One session serves the whole process; when it
-   * was lost, this opens another one, with another id: nothing held before comes back.
+   * This process's session, held in the partition (the default one if none is given). One session
+   * serves the whole process; when it was lost, this opens another one, with another id: nothing
+   * held before comes back.
    */
   async session(partition: string = this.namespace, wait?: Wait): Promise<Session> {
     this.#checkOpen();
@@ -377,8 +348,9 @@ export class Store extends Lifetime implements SessionHost {
   }
 
   /**
-   * Asks for time-driven work (expiries, ended sessions) to be done every 500 ms by an empty commit, unless another commit just did
-   * it, so that its events come within 1 s. Gives the way to stop asking.
+   * Asks for time-driven work (expiries, ended sessions) to be done every 500 ms by an empty
+   * commit, unless another commit just did it, so that its events come within 1 s. Gives the way to
+   * stop asking.
    */
   needsTicks(): () => void {
     return this.#ticker.need();
@@ -386,7 +358,10 @@ export class Store extends Lifetime implements SessionHost {
 
   // -------------------------------------------------------------- the store as a whole
 
-  /** The definition's handle on this store, the same one each time; `TypeError` for what is no definition. */
+  /**
+   * The definition's handle on this store, the same one each time; `TypeError` for what is no
+   * definition.
+   */
   handle<H>(definition: Definition<H>): H {
     if (!isDefinition(definition))
       throw new TypeError(expected("definition", "a definition", definition));
@@ -400,6 +375,11 @@ export class Store extends Lifetime implements SessionHost {
   /** What an acknowledged write has, read from the engine's real settings. */
   durability(): Promise<Durability> {
     return this.#driver.durability();
+  }
+
+  /** The engine's own counters (for SQLite: waits for the lock, checkpoints); empty where it keeps none. */
+  async stats(): Promise<object> {
+    return (await this.#driver.stats?.()) ?? {};
   }
 
   /** A page of everything in the partition; exact once it is sealed. */
@@ -467,21 +447,4 @@ export class Store extends Lifetime implements SessionHost {
     if (this.#names.size >= NAMES_CACHED) this.#names.clear();
     this.#names.add(partition);
   }
-}
-
-/** A `Wait` and nothing else: an option that would be ignored is refused. */
-function checkWaitOnly(wait: Wait | undefined): void {
-  checkOptions("options", wait, WAIT_KEYS);
-  checkWait(wait);
-}
-
-function checkSynced(engine: string, durability: Durability): void {
-  const { copies, synced, source } = durability;
-  if (copies >= 1 && synced === "yes") return;
-  const got = typeof synced === "string" ? synced : `within ${synced.withinMs} ms`;
-  throw new HoldfastError(
-    "MISCONFIGURED",
-    `Expected ${engine} to have one synced copy when a write is acknowledged, got synced: ${got} (${source}): change its settings, or accept that with allow: "unsynced"`,
-    { outcome: "not-applied", details: { engine, copies, synced, source } },
-  );
 }

@@ -1,4 +1,7 @@
-/** Time-driven work while somebody needs it: an empty commit every 500 ms, so that expiry events come within 1 s. */
+/**
+ * Time-driven work while somebody needs it: an empty commit every 500 ms, so that expiry events
+ * come within 1 s.
+ */
 import type { Clock, Timer } from "../core/clock.ts";
 
 /** What the ticker drives. */

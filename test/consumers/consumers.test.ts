@@ -71,7 +71,7 @@ describe("a consumer", () => {
     expect(await exec(tsc, ["-p", folder], installed.folder)).toBe("");
   });
 
-  test.each(["memory:", "sqlite:./app.db"])(
+  test.each(["memory:", "sqlite:./app.db?thread=off"])(
     "runs bundled in an empty folder on %s",
     async (url) => {
       const entry = join(installed.folder, "bundled.mjs");

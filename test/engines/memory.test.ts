@@ -1,7 +1,9 @@
 /** The memory engine against every suite, on a clock that the tests move. */
 import { describe, test } from "vitest";
+import { busConformance } from "../../src/conformance/bus.ts";
 import { kvConformance } from "../../src/conformance/kv.ts";
 import { queueConformance } from "../../src/conformance/queue.ts";
+import { storeConformance } from "../../src/conformance/store.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { memory, MemoryState } from "../../src/engines/memory/index.ts";
 
@@ -20,3 +22,5 @@ const options = { test, create, capabilities };
 
 describe("kv", () => kvConformance(options));
 describe("queue", () => queueConformance(options));
+describe("bus", () => busConformance(options));
+describe("store", () => storeConformance(options));

@@ -51,7 +51,7 @@ function planOf(seed: number, ttlMs: number): Partial<FaultPlan> {
     ...set(0.5, { slowRate: random.next() / 3, slowMs: ttlMs }),
     ...set(0.5, { lostReplyRate: random.next() / 5, resetShare: random.next() }),
     ...set(0.5, { lateRenewalRate: random.next(), lateRenewalMs: ttlMs }),
-    ...set(0.5, { driftRatio: 0.02 * random.next() }),
+    ...set(0.6, { driftRatio: 0.02 }),
     ...set(0.5, { skewMs: 600_000 }),
     ...set(0.3, { lagRate: random.next(), lagMs: ttlMs / 2 }),
     ...set(0.3, { commitsInFlight: 2 + upTo(2) }),

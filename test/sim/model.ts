@@ -6,6 +6,7 @@
 import type { MemoryState } from "../../src/engines/memory/index.ts";
 import type { CommitEvent } from "../../src/sim/index.ts";
 import type {
+  Affected,
   Claimed,
   ClaimedJob,
   Enqueued,
@@ -40,9 +41,11 @@ interface Session {
 export interface ModelOptions {
   readonly partition: string;
   readonly queue: string;
-  /** The counter that each completion raises by one, in its own group. */
-  readonly effectKey: string;
+  /** The counter that each completion raises by one, in its own group; null: there is none. */
+  readonly effectKey: string | null;
   readonly maxLeased: number | null;
+  /** Jobs of one key that may be held at once; at 1 their order is judged too. Default 1. */
+  readonly perKey?: number;
   /** Whether the tables are audited after each commit. */
   readonly isAudited: boolean;
 }
@@ -129,7 +132,7 @@ export class QueueModel {
       case "queue.settle":
         return this.#settled(op, nowMs);
       case "queue.redrive":
-        throw new Error("The model knows no redrive");
+        return this.#redriven(op.ids ?? [], (result as Affected).count);
       default:
     }
   }
@@ -182,13 +185,27 @@ export class QueueModel {
     if (job.key !== null) this.#checkKey(state, job, nowMs);
   }
 
+  #redriven(ids: readonly string[], count: number): void {
+    check(ids.length <= 1, "the model knows redrives of one job", ids);
+    const job = this.#byId.get(ids[0] ?? "");
+    if (count === 0 || job === undefined) return;
+    // It begins anew, behind those of its key that went past while it was dead.
+    job.attempts = 0;
+    job.lost = 0;
+    job.holder = null;
+    job.hasYielded = true;
+  }
+
   /** Strict order per key: nobody of the key is held, and nobody who came before still waits. */
   #checkKey(state: MemoryState, job: Job, nowMs: number): void {
+    const { perKey = 1 } = this.#options;
+    let held = 1;
     for (const other of this.jobs.values()) {
       if (other === job || other.key !== job.key || this.#isFinished(state, other)) continue;
-      check(!this.#isHeld(other, nowMs), "one job of a key is held at a time", { job, other });
+      if (this.#isHeld(other, nowMs)) held++;
+      check(held <= perKey, `at most ${perKey} jobs of a key are held`, { job, other });
       const mayPass = other.seq > job.seq || other.isDelayed || other.hasYielded;
-      check(mayPass, "the jobs of a key come in order", { job, other });
+      check(mayPass || perKey > 1, "the jobs of a key come in order", { job, other });
     }
     job.hasYielded = false;
   }
@@ -228,7 +245,7 @@ export class QueueModel {
   #checkEffect(state: MemoryState): void {
     const { partition, effectKey } = this.#options;
     const row = state.tables.partitionByName(partition);
-    if (row === undefined) return;
+    if (row === undefined || effectKey === null) return;
     const value = Number(state.tables.kv(row.no, effectKey)?.value ?? 0);
     check(value === this.completed, "one effect a completion", {
       effects: value,

@@ -23,8 +23,8 @@ interface Queue {
   readonly row: QueueRow;
   readonly jobs: SortedMap<number, JobRow>;
   readonly byId: Map<string, JobRow>;
-  readonly ready: SortedMap<Place, JobRow>;
-  readonly scheduled: SortedMap<Place, JobRow>;
+  readonly ready: SortedMap<Place, true>;
+  readonly scheduled: SortedMap<Place, true>;
   readonly blocked: Map<string, SortedMap<number, number>>;
   readonly keys: Map<string, KeyRow>;
   readonly leases: SortedMap<number, LeaseRow>;
@@ -68,13 +68,18 @@ function range<V>(map: SortedMap<number, V>, after: number | null, limit: number
 }
 
 /** Removes and gives up to `max` jobs from the front, while their place is at most `lastMs`. */
-function takeFirst(map: SortedMap<Place, JobRow>, lastMs: number, max: number): JobRow[] {
+function takeFirst(
+  { jobs }: Queue,
+  places: SortedMap<Place, true>,
+  lastMs: number,
+  max: number,
+): JobRow[] {
   const taken: JobRow[] = [];
   while (taken.length < max) {
-    const first = map.first();
+    const first = places.first();
     if (first === undefined || first[0] > lastMs) break;
-    taken.push(map.get(first) as JobRow);
-    map.delete(first);
+    taken.push(jobs.get(first[1]) as JobRow);
+    places.delete(first);
   }
   return taken;
 }
@@ -126,9 +131,6 @@ export class QueueTables {
     const queue = this.#queue(row.queue);
     queue.jobs.set(row.seq, row);
     queue.byId.set(row.id, row);
-    // A job is put into its structure before it is inserted: its place holds the row from now on.
-    if (row.state === "ready") queue.ready.set([row.at, row.seq], row);
-    if (row.state === "scheduled") queue.scheduled.set([row.at, row.seq], row);
   }
   saveJob(): void {
     // Rows are shared objects.
@@ -143,15 +145,14 @@ export class QueueTables {
   }
 
   putReady(queue: number, rank: number, seq: number): void {
-    const { jobs, ready } = this.#queue(queue);
-    const job = jobs.get(seq);
-    if (job !== undefined) ready.set([rank, seq], job);
+    this.#queue(queue).ready.set([rank, seq], true);
   }
   deleteReady(queue: number, rank: number, seq: number): void {
     this.#queue(queue).ready.delete([rank, seq]);
   }
   takeReady(queue: number, max: number): JobRow[] {
-    return takeFirst(this.#queue(queue).ready, Infinity, max);
+    const row = this.#queue(queue);
+    return takeFirst(row, row.ready, Infinity, max);
   }
   firstReady(queue: number): { readonly rank: number; readonly seq: number } | undefined {
     const first = this.#queue(queue).ready.first();
@@ -159,15 +160,14 @@ export class QueueTables {
   }
 
   putScheduled(queue: number, dueMs: number, seq: number): void {
-    const { jobs, scheduled } = this.#queue(queue);
-    const job = jobs.get(seq);
-    if (job !== undefined) scheduled.set([dueMs, seq], job);
+    this.#queue(queue).scheduled.set([dueMs, seq], true);
   }
   deleteScheduled(queue: number, dueMs: number, seq: number): void {
     this.#queue(queue).scheduled.delete([dueMs, seq]);
   }
   takeDue(queue: number, nowMs: number, max: number): JobRow[] {
-    return takeFirst(this.#queue(queue).scheduled, nowMs, max);
+    const row = this.#queue(queue);
+    return takeFirst(row, row.scheduled, nowMs, max);
   }
   nextDueMs(queue: number): number | undefined {
     return this.#queue(queue).scheduled.first()?.[0];

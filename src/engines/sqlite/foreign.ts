@@ -65,11 +65,14 @@ export class ForeignChanges {
   }
 
   /** Our own commit is no news to us. Called in its transaction, after `look`. */
-  noteOwn(queues: readonly { readonly no: number; readonly events: QueueEvents }[], lastBusNo: number): void {
+  noteOwn(
+    queues: readonly { readonly no: number; readonly events: QueueEvents }[],
+    lastBusNo: number | undefined,
+  ): void {
     for (const { no, events } of queues) {
       this.#known.set(no, [events.ready, events.done, events.cancel]);
     }
-    this.#knownBus = lastBusNo;
+    if (lastBusNo !== undefined) this.#knownBus = lastBusNo;
   }
 
   #queueNews(): Channel[] {

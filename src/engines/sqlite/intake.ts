@@ -191,7 +191,8 @@ function ownProperty(object: object, name: string): PropertyDescriptor | undefin
 function breakOff(database: Database): void {
   database.exec("ROLLBACK");
   database.exec("PRAGMA query_only = ON");
-  const { exec, prepare } = database;
+  const exec = database.exec.bind(database);
+  const prepare = database.prepare.bind(database);
   const own = ["exec", "prepare"].map((name) => [name, ownProperty(database, name)] as const);
   const heal = (): void => {
     for (const [name, property] of own) {
@@ -210,7 +211,7 @@ function breakOff(database: Database): void {
   const replace = (name: "exec" | "prepare", original: (sql: string) => unknown): void => {
     const value = (sql: string): unknown => {
       refuse(sql);
-      return original.call(database, sql);
+      return original(sql);
     };
     Object.defineProperty(database, name, { value, configurable: true, writable: true });
   };

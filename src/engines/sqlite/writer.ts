@@ -99,7 +99,9 @@ export class Writer {
   #highWaterMs = 0;
   /** False: the intake was found empty, and nobody else has written since. */
   #mayHaveIntake = true;
-  #isFileCheckedMs = -Infinity;
+  /** The last transaction was undone: what was read in it may be lost. */
+  #isStale = true;
+  #fileCheckedMs = -Infinity;
 
   /** Takes a connection that was set up (`prepareWriter`) over tables that are up to date. */
   constructor(database: Database, options: WriterOptions) {
@@ -238,7 +240,7 @@ export class Writer {
       const { committed, hasWritten } = work(nowMs);
       const queues = this.#tables.noteEvents(committed.channels);
       this.#tables.end(hasWritten);
-      if (this.#wake.isOn) this.#foreign.noteOwn(queues, this.#tables.lastBusNo());
+      if (this.#wake.isOn) this.#noteOwn(committed, queues);
       this.#end();
       return committed;
     } catch (error) {
@@ -250,16 +252,22 @@ export class Writer {
     }
   }
 
+  #noteOwn(committed: Committed, queues: Parameters<ForeignChanges["noteOwn"]>[0]): void {
+    const hasPublished = committed.messages.length > 0;
+    this.#foreign.noteOwn(queues, hasPublished ? this.#tables.lastBusNo() : undefined);
+  }
+
   /** The first look inside the lock: is the file still ours to write, and what did others do? */
   #prepare(): Foreign | undefined {
     this.#checkFile();
-    if (!this.#lock.isForeign()) return undefined;
+    if (!this.#lock.isForeign() && !this.#isStale) return undefined;
     this.#tables.reset();
     this.#mayHaveIntake = true;
     this.#highWaterMs = this.#tables.highWaterMs();
     // A newer library may have migrated the file while we ran.
     const refusal = writeRefusal(readSchema(this.#database), this.#settings.path);
     if (refusal !== undefined) throw refusal;
+    this.#isStale = false;
     return this.#wake.isOn ? this.#foreign.look() : undefined;
   }
 
@@ -275,7 +283,7 @@ export class Writer {
 
   #undo(): void {
     this.#tables.reset();
-    this.#mayHaveIntake = true;
+    this.#isStale = true;
     // Some errors (a full disk) have rolled back already.
     if (this.#database.inTransaction) this.#rollback.run();
   }
@@ -286,9 +294,9 @@ export class Writer {
 
   #checkFile(): void {
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#isFileCheckedMs < FILE_CHECK_MS) return;
+    if (nowMs - this.#fileCheckedMs < FILE_CHECK_MS) return;
     if (this.#currentInode() === this.#inode) {
-      this.#isFileCheckedMs = nowMs;
+      this.#fileCheckedMs = nowMs;
       return;
     }
     const message = `Expected ${this.#settings.path} to be the file that was opened, but it was moved, deleted or replaced: nothing written now would be found again. Open the store anew`;

@@ -57,7 +57,10 @@ export interface AddManyOptions<I> extends AddTiming, Wait {
 }
 
 /** One group of a long add holds at most this many jobs and bytes: the size up to which `addMany` is all or nothing. */
-export const ADD_GROUP = Object.freeze({ jobs: 1_000, bytes: 1_048_576 } as const);
+export const ADD_GROUP: { readonly jobs: 1_000; readonly bytes: 1_048_576 } = Object.freeze({
+  jobs: 1_000,
+  bytes: 1_048_576,
+} as const);
 
 const ADD_KNOWN = ["id", "delayMs", "priority", "dedupe"] as const;
 const CALL_KNOWN = [...ADD_KNOWN, "signal", "timeoutMs", "tx"] as const;

@@ -12,21 +12,10 @@ import {
 } from "./settings.ts";
 
 /** A queue as a value: made by `queue()`, opened by `hf.open()`. */
-export class QueueDefinition<I, P = I, O = unknown, R = O> implements Definition<
+export interface QueueDefinition<I, P = I, O = unknown, R = O> extends Definition<
   JobQueue<I, P, O, R>
 > {
-  readonly name: string;
   readonly settings: QueueSettings;
-
-  constructor(settings: QueueSettings) {
-    this.name = settings.name;
-    this.settings = settings;
-    Object.freeze(this);
-  }
-
-  [opens](store: Store): JobQueue<I, P, O, R> {
-    return new JobQueue<I, P, O, R>(store, this.settings);
-  }
 }
 
 /**
@@ -51,5 +40,10 @@ export function queue<SI extends Schema, SO extends Schema | undefined = undefin
 ): QueueDefinition<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>> {
   // The key function takes what the input schema gives; the settings forget its type.
   const settings = checkQueueOptions(name, options as unknown as QueueOptions<Schema, Schema | undefined>);
-  return new QueueDefinition(settings);
+  return Object.freeze({
+    name: settings.name,
+    settings,
+    [opens]: (store: Store) =>
+      new JobQueue<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>>(store, settings),
+  });
 }

@@ -4,7 +4,7 @@
  */
 export { unchecked } from "../../core/codec.ts";
 export type { AddCallOptions, AddManyOptions, AddOptions, DedupeOptions } from "./add.ts";
-export { queue, QueueDefinition } from "./definition.ts";
+export { queue, type QueueDefinition } from "./definition.ts";
 export { JobInfo } from "./info.ts";
 export { Completion } from "./job.ts";
 export type { Job, Refused } from "./job.ts";

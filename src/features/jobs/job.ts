@@ -134,7 +134,7 @@ export class HeldJob implements Job {
   cause: StopCause | undefined;
   reason: unknown;
   /** When the sweep looks at it: the end of its timeout, of its grace, or of its waiting. Monotonic. */
-  deadlineMs = Infinity;
+  deadlineMs: number = Infinity;
   startedMs = 0;
   call: Call | undefined;
   /** The store has answered its settle, or it was lost. */

@@ -2,7 +2,7 @@
 import { LIMITS } from "../../core/limits.ts";
 import type { Random } from "../../core/random.ts";
 
-export const PACE = Object.freeze({
+export const PACE = {
   /** Claimed ahead is what the worker would start within this time at its present rate. */
   prefetchMs: 20,
   /** A job claimed ahead that could not be started for this long is given back. */
@@ -17,7 +17,7 @@ export const PACE = Object.freeze({
   /** After a claim that failed: full jitter over 50, 100, 200 ... 5,000 ms. */
   troubleInitialMs: 50,
   troubleMaxMs: 5_000,
-} as const);
+} as const;
 
 /** A worker's counts, all in jobs. */
 export interface Load {

@@ -113,11 +113,17 @@ export class ResultHub {
     this.#isReading = false;
     this.#rested();
     if (this.#waiters.size === 0) return;
-    const restMs = REST * (clock.monotonicMs() - startMs);
+    const restMs = Math.floor(REST * (clock.monotonicMs() - startMs));
+    // A cheap look needs no rest, and answers a hint at once.
+    if (restMs === 0) return this.#again();
     this.#rest = clock.timer(restMs, () => {
       this.#rest = undefined;
-      if (this.#isStale) this.#look();
+      this.#again();
     });
+  }
+
+  #again(): void {
+    if (this.#isStale) this.#look();
   }
 
   #tell(id: string, view: JobView | null): void {

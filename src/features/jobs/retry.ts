@@ -54,7 +54,7 @@ export interface RetryPolicy {
   readonly holdsKey: boolean;
 }
 
-export const RETRY_DEFAULTS = Object.freeze({
+export const RETRY_DEFAULTS = {
   attempts: 5,
   /** Lost leases that are forgiven beyond the attempts. */
   lostLeases: 15,
@@ -63,7 +63,7 @@ export const RETRY_DEFAULTS = Object.freeze({
   maxMs: 60_000,
   jitter: "full",
   key: "hold",
-} as const);
+} as const;
 
 const ATTEMPTS_MAX = 1_000;
 const FACTOR_MAX = 100;

@@ -90,12 +90,12 @@ export interface QueueSettings {
   readonly config: QueueConfig;
 }
 
-export const QUEUE_DEFAULTS = Object.freeze({
+export const QUEUE_DEFAULTS = {
   timeoutMs: 3_600_000,
   graceMs: 2_000,
   /** The default burst of a rate is what falls into this span. */
   burstMs: 50,
-} as const);
+} as const;
 
 const KNOWN = [
   "input",

@@ -58,12 +58,12 @@ export interface WorkerStats extends WorkerCounts {
   readonly isPaused: boolean;
 }
 
-export const WORKER_DEFAULTS = Object.freeze({
+export const WORKER_DEFAULTS = {
   concurrency: 10,
   batch: 100,
   batchConcurrency: 1,
   maxLoopDelayMs: 200,
-} as const);
+} as const;
 
 const CONCURRENCY_MAX = 10_000;
 const BATCH_MAX = 1_000;
@@ -139,6 +139,7 @@ export class Worker extends Lifetime {
   readonly #done = deferred<void>();
   readonly #onAbort = (): void => void this.close();
   #fatal: { readonly error: unknown } | undefined;
+  #ending: Promise<void> | undefined;
 
   constructor(
     queue: Queue,
@@ -204,8 +205,19 @@ export class Worker extends Lifetime {
     }
     loop.leave();
     this.#leave();
-    if (this.#fatal === undefined) this.#done.resolve();
-    else this.#done.reject(this.#fatal.error);
+  }
+
+  /** Drains, then aborts what is left; the bound is stated above. Calling it again gives the same promise. */
+  override close(): Promise<void> {
+    const closing = super.close();
+    this.#ending ??= closing.then(
+      () => {
+        if (this.#fatal === undefined) this.#done.resolve();
+        else this.#done.reject(this.#fatal.error);
+      },
+      (error: unknown) => this.#done.reject(error),
+    );
+    return closing;
   }
 
   /** True if it came within the bound. */

@@ -1,6 +1,7 @@
 /**
- * The bus port: messages to whoever listens now, in any process. It stores nothing: a message may be lost, and losing one may cost
- * time, never correctness. Use it for wake-ups and invalidation; what must arrive belongs into a queue.
+ * The bus port: messages to whoever listens now, in any process. It stores nothing: a message may
+ * be lost, and losing one may cost time, never correctness. Use it for wake-ups and invalidation;
+ * what must arrive belongs into a queue.
  */
 import { jsonCodec, type Codec, type Data } from "../../core/codec.ts";
 import { checkFunction, checkInteger, checkOneOf, checkOptions } from "../../core/options.ts";
@@ -36,8 +37,10 @@ const LONGEST_BUFFER = 10_000;
 const DEFAULT_BUFFER = 1_000;
 
 /**
- * One subscription's messages. It listens from the call of `subscribe` on, and must be iterated or closed; it ends by `break`,
- * `close()`, the signal (the iteration throws its reason), or the store's close (the iteration ends).
+ * One subscription's messages. It listens from the call of `subscribe` on, and must be iterated or
+ * closed; it ends by `break`,
+ * `close()`, the signal (the iteration throws its reason), or the store's close (the iteration
+ * ends).
  */
 export class Subscription<T = unknown> implements AsyncIterableIterator<T> {
   readonly #buffer: number;
@@ -152,15 +155,18 @@ export class Bus {
   }
 
   /**
-   * Sends a message (at most 64 KiB) to whoever listens to the topic now. It resolves when the store has taken it, which says
-   * nothing of who got it. On abort: see `Store.commit`.
+   * Sends a message (at most 64 KiB) to whoever listens to the topic now. It resolves when the
+   * store has taken it, which says nothing of who got it. On abort: see `Store.commit`.
    */
   async publish(topic: string, message: unknown, wait?: Wait): Promise<void> {
     const { op } = this.op.publish(topic, message);
     resultsOf(await this.store.commit(this.partitionName, [op], wait));
   }
 
-  /** Messages of the topic from now on, through a bounded buffer: a slow reader loses some, and `dropped` counts them. */
+  /**
+   * Messages of the topic from now on, through a bounded buffer: a slow reader loses some, and
+   * `dropped` counts them.
+   */
   subscribe<T = unknown>(topic: string, options: SubscribeOptions = {}): Subscription<T> {
     ops.checkTopic(topic);
     return new Subscription<T>(
@@ -169,7 +175,10 @@ export class Bus {
     );
   }
 
-  /** Calls `listen` with each message of the topic from now on; gives the way to stop. A throw of `listen` is the process's. */
+  /**
+   * Calls `listen` with each message of the topic from now on; gives the way to stop. A throw of
+   * `listen` is the process's.
+   */
   listen<T = unknown>(topic: string, listen: (message: T) => void): () => void {
     ops.checkTopic(topic);
     checkFunction("listen", listen);

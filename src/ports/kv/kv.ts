@@ -1,6 +1,7 @@
 /**
- * The key-value port: versioned keys in byte order, with a TTL or bound to a session. `README.md` beside this file states what it
- * guarantees. Values pass a codec (JSON unless told otherwise) and, if one is given, a schema, on write and on read.
+ * The key-value port: versioned keys in byte order, with a TTL or bound to a session. `README.md`
+ * beside this file states what it guarantees. Values pass a codec (JSON unless told otherwise) and,
+ * if one is given, a schema, on write and on read.
  */
 import { jsonCodec, validate, type Codec, type Data, type Schema } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
@@ -30,7 +31,10 @@ export interface KvOptions<V> {
   readonly codec?: Codec | undefined;
   /** What every value must be, checked on write and on read. */
   readonly schema?: Schema<unknown, V> | undefined;
-  /** True: keys that begin with `$` are taken and shown. They are Holdfast's own; for its features and tools. */
+  /**
+   * True: keys that begin with `$` are taken and shown. They are Holdfast's own; for its features
+   * and tools.
+   */
   readonly hasReserved?: boolean | undefined;
 }
 
@@ -66,7 +70,10 @@ export interface ListOptions extends Wait {
   readonly limit?: number | undefined;
 }
 
-/** Keys in byte order, all as of `revision`, which is also the cursor from which a watch misses nothing. */
+/**
+ * Keys in byte order, all as of `revision`, which is also the cursor from which a watch misses
+ * nothing.
+ */
 export interface KvList<V> {
   readonly entries: readonly KvValue<V>[];
   readonly revision: number;
@@ -185,7 +192,10 @@ export class Kv<V = unknown> {
 
   // -------------------------------------------------------------- reading
 
-  /** The key as it stands, or null; for an array of keys (up to 1,000), each in its place, all as of one instant. Linearizable. */
+  /**
+   * The key as it stands, or null; for an array of keys (up to 1,000), each in its place, all as of
+   * one instant. Linearizable.
+   */
   get(key: string, wait?: Wait): Promise<KvValue<V> | null>;
   get(keys: readonly string[], wait?: Wait): Promise<readonly (KvValue<V> | null)[]>;
   async get(
@@ -223,7 +233,10 @@ export class Kv<V = unknown> {
     };
   }
 
-  /** All keys with the prefix, page by page: each page is of one revision, later pages of later ones. */
+  /**
+   * All keys with the prefix, page by page: each page is of one revision, later pages of later
+   * ones.
+   */
   async *scan(
     prefix: string = "",
     options: Omit<ListOptions, "after"> = {},
@@ -238,11 +251,14 @@ export class Kv<V = unknown> {
   }
 
   /**
-   * Batches of changes of the keys with the prefix after the cursor: each key in order, at least its last state, deletions and
-   * expiries included. The first batch comes at once, possibly empty, and names the cursor it starts from.
+   * Batches of changes of the keys with the prefix after the cursor: each key in order, at least
+   * its last state, deletions and expiries included. The first batch comes at once, possibly empty,
+   * and names the cursor it starts from.
    *
-   * Overflow: intermediate states merge; what was trimmed before it was read, or does not fit `buffer`, becomes one resync.
-   * Ends by `break`, or by throwing the signal's reason. A lost connection is taken up again from the last cursor.
+   * Overflow: intermediate states merge; what was trimmed before it was read, or does not fit
+   * `buffer`, becomes one resync.
+   * Ends by `break`, or by throwing the signal's reason. A lost connection is taken up again from
+   * the last cursor.
    */
   async *watch(
     prefix: string = "",
@@ -277,9 +293,11 @@ export class Kv<V = unknown> {
   // -------------------------------------------------------------- writing
 
   /**
-   * Writes the value whatever was there. Without `ttlMs` and `session` the key stays until it is deleted.
+   * Writes the value whatever was there. Without `ttlMs` and `session` the key stays until it is
+   * deleted.
    *
-   * Errors: `TOO_LARGE` (1 MiB), `INVALID_DATA` (schema), `LEASE_LOST` (the session is over). Complexity: a share of one round trip.
+   * Errors: `TOO_LARGE` (1 MiB), `INVALID_DATA` (schema), `LEASE_LOST` (the session is over).
+   * Complexity: a share of one round trip.
    */
   async put(key: string, value: V, options: PutOptions & Wait = {}): Promise<Written> {
     checkOptions("options", options, PUT_KEYS);
@@ -290,7 +308,10 @@ export class Kv<V = unknown> {
     return { revision: committed.revision, ttlMs: op.ttlMs };
   }
 
-  /** Compare-and-set: writes only if the key's revision is `ifRevision`; 0: only if there is no such key. */
+  /**
+   * Compare-and-set: writes only if the key's revision is `ifRevision`; 0: only if there is no such
+   * key.
+   */
   async tryPut(
     key: string,
     value: V,
@@ -326,10 +347,12 @@ export class Kv<V = unknown> {
   }
 
   /**
-   * Adds to a counter (an absent key counts as 0, an existing one keeps its expiry) and gives the sum.
+   * Adds to a counter (an absent key counts as 0, an existing one keeps its expiry) and gives the
+   * sum.
    *
-   * Errors: `LIMITED` if the sum would leave [min, max] or the safe integers, `INVALID_DATA` if the key holds no integer. Nothing is
-   * written then. Adds of many callers to one key share one commit.
+   * Errors: `LIMITED` if the sum would leave [min, max] or the safe integers, `INVALID_DATA` if the
+   * key holds no integer. Nothing is written then. Adds of many callers to one key share one
+   * commit.
    */
   async add(key: string, delta: number, options: AddOptions & Wait = {}): Promise<number> {
     checkOptions("options", options, ADD_KEYS);

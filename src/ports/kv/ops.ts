@@ -1,4 +1,7 @@
-/** Validated builders of the key-value ops: what an engine gets from here has the shape it may trust. */
+/**
+ * Validated builders of the key-value ops: what an engine gets from here has the shape it may
+ * trust.
+ */
 import { dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS, MAX_INTEGER } from "../../core/limits.ts";
@@ -7,7 +10,10 @@ import type { KvAdd, KvCheck, KvDelete, KvGet, KvPut } from "../../store/ops.ts"
 import { Session } from "../../store/session.ts";
 
 export interface PutOptions {
-  /** The key is gone this long after the write, by the store's clock. At least 1; rounded up to the engine's granularity. */
+  /**
+   * The key is gone this long after the write, by the store's clock. At least 1; rounded up to the
+   * engine's granularity.
+   */
   readonly ttlMs?: number | undefined;
   /** The key is gone when this session ends. It must be open in the partition. */
   readonly session?: Session | undefined;
@@ -29,7 +35,10 @@ function tooLong(name: string, bytes: number): RangeError {
   );
 }
 
-/** A key: 1 to 1,024 UTF-8 bytes of well-formed text without NUL; one that begins with `$` is reserved. */
+/**
+ * A key: 1 to 1,024 UTF-8 bytes of well-formed text without NUL; one that begins with `$` is
+ * reserved.
+ */
 export function checkKey(key: unknown, isReserved: boolean): string {
   const text = checkText("key", key, LIMITS.keyBytes);
   if (text.length * 3 > LIMITS.keyBytes) {

@@ -1,4 +1,6 @@
-/** Validated builders of the queue's ops: what an engine gets from here has the shape it may trust. */
+/**
+ * Validated builders of the queue's ops: what an engine gets from here has the shape it may trust.
+ */
 import { dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
@@ -35,7 +37,10 @@ import {
 export interface JobInput {
   /** Text or bytes, at most 1 MiB. */
   readonly payload: Data;
-  /** The job's own name, 1 to 200 characters: adding it again with the same payload changes nothing. Default: a new one. */
+  /**
+   * The job's own name, 1 to 200 characters: adding it again with the same payload changes nothing.
+   * Default: a new one.
+   */
   readonly id?: string | undefined;
   /** Not before this many milliseconds, by the store's clock. Default 0. */
   readonly delayMs?: number | undefined;
@@ -83,7 +88,9 @@ export type Settlement =
       readonly outcome: "retry";
       /** Default 0. */
       readonly delayMs?: number | undefined;
-      /** True (the default): later jobs of its key wait for it. False: they may pass while it waits. */
+      /**
+       * True (the default): later jobs of its key wait for it. False: they may pass while it waits.
+       */
       readonly holdsKey?: boolean | undefined;
       readonly error?: string | undefined;
     }

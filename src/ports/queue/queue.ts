@@ -1,6 +1,7 @@
 /**
- * The queue port: jobs of text or bytes, added, leased to a session, settled under a fencing token. It is the low-level class
- * that the feature `jobs` (handlers, retries, schemas) is made of; `README.md` beside it states what it guarantees.
+ * The queue port: jobs of text or bytes, added, leased to a session, settled under a fencing token.
+ * It is the low-level class that the feature `jobs` (handlers, retries, schemas) is made of;
+ * `README.md` beside it states what it guarantees.
  */
 import type { Data } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
@@ -45,7 +46,10 @@ export interface QueueOptions {
 }
 
 export interface SettleOptions extends Wait {
-  /** Ops of the same partition that hold or fall together with the settling: a follow-up job, an effect in `kv`. */
+  /**
+   * Ops of the same partition that hold or fall together with the settling: a follow-up job, an
+   * effect in `kv`.
+   */
   readonly also?: readonly Placed[] | undefined;
 }
 
@@ -84,7 +88,10 @@ const PURGE_KEYS = ["max", "signal", "timeoutMs"] as const;
 const LIST_KEYS = ["after", "limit", "signal", "timeoutMs"] as const;
 const CHANGES_KEYS = ["limit", "signal", "timeoutMs"] as const;
 const PAGE_ROWS = 100;
-/** Jobs and bytes of one group of a long add: large enough for the disk's best rate, small enough to let others in between. */
+/**
+ * Jobs and bytes of one group of a long add: large enough for the disk's best rate, small enough to
+ * let others in between.
+ */
 const CHUNK_JOBS = 1_000;
 const CHUNK_BYTES = 1_048_576;
 
@@ -133,25 +140,32 @@ export class Queue {
     return results[0];
   }
 
-  /** Sets the queue's rules for all processes; the last writer wins. What `rules` leaves out gets its default. */
+  /**
+   * Sets the queue's rules for all processes; the last writer wins. What `rules` leaves out gets
+   * its default.
+   */
   async configure(rules: QueueRules, wait?: Wait): Promise<void> {
     await this.#one(ops.configure(this.name, rules), wait);
   }
 
   /**
-   * Adds a job. Once it resolves the job is never lost, to the degree that `store.durability()` says.
+   * Adds a job. Once it resolves the job is never lost, to the degree that `store.durability()`
+   * says.
    *
-   * Errors: `ALREADY_EXISTS` (its id is taken by a job with another payload), `OVERLOADED` (`maxWaiting`), `TOO_LARGE`.
-   * On abort: see `Store.commit`; with an `id` or a dedupe key adding again is safe. Complexity: a share of one round trip.
+   * Errors: `ALREADY_EXISTS` (its id is taken by a job with another payload), `OVERLOADED`
+   * (`maxWaiting`), `TOO_LARGE`.
+   * On abort: see `Store.commit`; with an `id` or a dedupe key adding again is safe. Complexity: a
+   * share of one round trip.
    */
   async add(job: JobInput, wait?: Wait): Promise<Enqueued> {
     return (await this.#one(ops.enqueue(this.name, job, this.#freshId), wait)) as Enqueued;
   }
 
   /**
-   * Adds up to 100,000 jobs, in order, in groups of up to 1,000 jobs or 1 MiB. All are validated before the first group leaves.
-   * The groups commit one after another: after a failure the first `details.added` jobs were added, none after them, and of
-   * the group that failed the error's `outcome` tells.
+   * Adds up to 100,000 jobs, in order, in groups of up to 1,000 jobs or 1 MiB. All are validated
+   * before the first group leaves.
+   * The groups commit one after another: after a failure the first `details.added` jobs were added,
+   * none after them, and of the group that failed the error's `outcome` tells.
    */
   async addMany(jobs: readonly JobInput[], wait?: Wait): Promise<readonly Enqueued[]> {
     if (!Array.isArray(jobs)) throw new TypeError(expected("jobs", "an array", jobs));
@@ -185,9 +199,11 @@ export class Queue {
   }
 
   /**
-   * Leases up to `max` (1 to 1,000) ready jobs to the session, best rank first. An empty answer says when to ask again
-   * (`nextMs`); `onReady` hints in between. Errors: `LEASE_LOST` if the session is over.
-   * On abort after it has left: the jobs may be leased to the session without its knowing, until the session ends.
+   * Leases up to `max` (1 to 1,000) ready jobs to the session, best rank first. An empty answer
+   * says when to ask again (`nextMs`); `onReady` hints in between. Errors: `LEASE_LOST` if the
+   * session is over.
+   * On abort after it has left: the jobs may be leased to the session without its knowing, until
+   * the session ends.
    */
   async claim(session: Session, max: number, wait?: Wait): Promise<Claimed> {
     const op = ops.claim(this.name, session.id, max);
@@ -197,10 +213,13 @@ export class Queue {
   }
 
   /**
-   * Ends the lease of a claimed job, together with `also`: all of it holds or nothing does. Gives the state the job has now.
+   * Ends the lease of a claimed job, together with `also`: all of it holds or nothing does. Gives
+   * the state the job has now.
    *
-   * Errors: `LEASE_LOST` if the session is over, `FENCED` if the job is no longer held under the token, and what refuses an op of
-   * `also`. Sending it again after an unknown outcome is safe: it answers `FENCED` if the first one was applied.
+   * Errors: `LEASE_LOST` if the session is over, `FENCED` if the job is no longer held under the
+   * token, and what refuses an op of
+   * `also`. Sending it again after an unknown outcome is safe: it answers `FENCED` if the first one
+   * was applied.
    */
   async settle(
     session: Session,
@@ -232,7 +251,10 @@ export class Queue {
     return (await this.#one(ops.cancel(this.name, id, reason), wait)) as Cancelled;
   }
 
-  /** Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest. Gives how many. */
+  /**
+   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest.
+   * Gives how many.
+   */
   async redrive(
     options: BulkOptions & { readonly ids?: readonly string[] | undefined } = {},
   ): Promise<number> {
@@ -254,7 +276,10 @@ export class Queue {
     await this.#one(ops.pause(this.name, false), wait);
   }
 
-  /** Removes jobs in that state, in steps of up to 1,000. Gives how many. Leased jobs can't be purged: cancel them. */
+  /**
+   * Removes jobs in that state, in steps of up to 1,000. Gives how many. Leased jobs can't be
+   * purged: cancel them.
+   */
   async purge(state: Exclude<JobState, "leased">, options: BulkOptions = {}): Promise<number> {
     checkOptions("options", options, PURGE_KEYS);
     const { max, ...wait } = options;
@@ -262,7 +287,10 @@ export class Queue {
     return this.#inSteps(state, max, wait, (step) => ops.purge(this.name, state, step));
   }
 
-  /** Repeats a bounded op. Without `max` it stops after as many as there were at the call, so that it ends under load. */
+  /**
+   * Repeats a bounded op. Without `max` it stops after as many as there were at the call, so that
+   * it ends under load.
+   */
   async #inSteps(
     state: JobState,
     max: number | undefined,
@@ -281,7 +309,10 @@ export class Queue {
     return count;
   }
 
-  /** The job, or null if it is not there (any more); for an array of ids (up to 1,000), each in its place. */
+  /**
+   * The job, or null if it is not there (any more); for an array of ids (up to 1,000), each in its
+   * place.
+   */
   get(id: string, wait?: Wait): Promise<JobView | null>;
   get(ids: readonly string[], wait?: Wait): Promise<readonly (JobView | null)[]>;
   async get(
@@ -315,7 +346,10 @@ export class Queue {
     return { jobs: page.jobs, next: page.hasMore && last !== undefined ? last.seq : null };
   }
 
-  /** All jobs in that state, page by page; a job that changes its state meanwhile may be seen or not. */
+  /**
+   * All jobs in that state, page by page; a job that changes its state meanwhile may be seen or
+   * not.
+   */
   async *scan(
     state: JobState,
     options: Omit<PageOptions, "after"> = {},
@@ -329,7 +363,10 @@ export class Queue {
     }
   }
 
-  /** Counts, rules and the age of the longest-waiting ready job; a queue that was never used is empty. */
+  /**
+   * Counts, rules and the age of the longest-waiting ready job; a queue that was never used is
+   * empty.
+   */
   async stats(wait?: Wait): Promise<QueueView> {
     const { name: queue, partition } = this;
     const [views] = await this.store.read(
@@ -341,8 +378,8 @@ export class Queue {
   }
 
   /**
-   * Jobs that changed after the cursor, each with its last state. `isResync`: the cursor is older than what is kept; list anew,
-   * then go on from the cursor given.
+   * Jobs that changed after the cursor, each with its last state. `isResync`: the cursor is older
+   * than what is kept; list anew, then go on from the cursor given.
    */
   async changes(
     cursor: number,
@@ -361,7 +398,10 @@ export class Queue {
     return changes;
   }
 
-  /** Calls `listen` when jobs may have become claimable. A hint: it may come for nothing, or be lost. Gives the way to stop. */
+  /**
+   * Calls `listen` when jobs may have become claimable. A hint: it may come for nothing, or be
+   * lost. Gives the way to stop.
+   */
   onReady(listen: () => void): () => void {
     return this.#on("queue", listen);
   }
@@ -371,7 +411,9 @@ export class Queue {
     return this.#on("done", listen);
   }
 
-  /** Calls `listen` when the cancel of a held job was asked; a hint: `session.renew()` tells which. */
+  /**
+   * Calls `listen` when the cancel of a held job was asked; a hint: `session.renew()` tells which.
+   */
   onCancel(listen: () => void): () => void {
     return this.#on("cancel", listen);
   }

@@ -1,0 +1,163 @@
+/** The help texts, each with examples that work as they stand. */
+import type { CommandName } from "./args.ts";
+
+const STORE_OPTIONS = `  --engine URL      the store: sqlite:PATH (or the environment's HOLDFAST_URL)
+  --namespace NAME  the program's namespace (default: default)
+  --partition NAME  a partition of the namespace`;
+
+const COMMON_OPTIONS = `  --json            one JSON value, for programs
+  --verbose         where an error came from
+  -h, --help        this text`;
+
+const EXIT_CODES = `Exit codes: 0 it went well, 1 an action or a proof failed, 2 bad usage, 3 the store can't be reached or is
+misconfigured.`;
+
+const ALL = `holdfast: look into a Holdfast store, and prove what it promises
+
+Usage: holdfast COMMAND [ARGUMENTS] [OPTIONS]
+
+Commands:
+  inspect queues [NAME]      counts of every queue, or all of one; pause and resume it
+  inspect jobs QUEUE [ID]    jobs, or one of them; cancel it, try it again, redrive the dead
+  inspect keys [PREFIX]      keys and values
+  inspect sessions           live processes and what they hold
+  prove ROW                  show a guarantee on a real engine, with its figures
+  help COMMAND               more about a command
+
+Options of every command:
+${COMMON_OPTIONS}
+  --version         the version
+
+Examples:
+  holdfast inspect queues --engine sqlite:./app.db
+  holdfast inspect jobs emails --state dead --engine sqlite:./app.db
+  HOLDFAST_URL=sqlite:./app.db holdfast inspect sessions --json
+  holdfast prove b1
+
+${EXIT_CODES}
+`;
+
+const INSPECT = `holdfast inspect: look into a store, and act on what is there
+
+Usage: holdfast inspect queues | jobs | keys | sessions [ARGUMENTS] [OPTIONS]
+
+A SQLite store is opened beside the programs that use it; nothing stops for it. A file that is not there is an error, not a
+new store.
+
+${STORE_OPTIONS}
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast inspect queues --engine sqlite:./app.db --namespace shop
+  holdfast inspect jobs emails --engine sqlite:./app.db
+  holdfast inspect keys stock/ --engine sqlite:./app.db
+  holdfast inspect sessions --engine sqlite:./app.db
+
+More: holdfast help inspect queues (jobs, keys, sessions)
+`;
+
+const QUEUES = `holdfast inspect queues: counts of every queue, or all of one
+
+Usage: holdfast inspect queues [NAME] [OPTIONS]
+
+  --pause           no process claims jobs of NAME until it is resumed; what runs goes on
+  --resume          claims go on
+${STORE_OPTIONS}
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast inspect queues --engine sqlite:./app.db
+  holdfast inspect queues emails --engine sqlite:./app.db
+  holdfast inspect queues emails --pause --engine sqlite:./app.db
+  holdfast inspect queues --json --engine sqlite:./app.db | jq '.queues[] | {queue, dead: .counts.dead}'
+`;
+
+const JOBS = `holdfast inspect jobs: jobs of a queue, or one of them
+
+Usage: holdfast inspect jobs QUEUE [ID] [OPTIONS]
+
+  --state STATE     ready, leased, scheduled, blocked, dead, cancelled or completed (default: some of each)
+  --limit N         at most N jobs, 1 to 1000 (default: 50)
+  --after SEQ       the page after this job, with --state
+  --full            payloads, results and errors whole (--json always has them whole)
+  --cancel          with ID: cancel the job if it waits, ask its holder to stop if it runs
+  --retry           with ID: try the dead job again, its attempts at zero
+  --redrive         try all dead jobs again, or with --limit N the N oldest, or with ID that one
+${STORE_OPTIONS}
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast inspect jobs emails --engine sqlite:./app.db
+  holdfast inspect jobs emails --state dead --limit 10 --engine sqlite:./app.db
+  holdfast inspect jobs emails mail-17 --full --engine sqlite:./app.db
+  holdfast inspect jobs emails mail-17 --retry --engine sqlite:./app.db
+  holdfast inspect jobs emails --redrive --engine sqlite:./app.db
+`;
+
+const KEYS = `holdfast inspect keys: keys and values
+
+Usage: holdfast inspect keys [PREFIX] [OPTIONS]
+
+  --get KEY         one key
+  --limit N         at most N keys, 1 to 1000 (default: 50)
+  --after KEY       the page after this key
+  --full            values whole (--json always has them whole)
+  --reserved        Holdfast's own keys too, which begin with $
+${STORE_OPTIONS}
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast inspect keys --engine sqlite:./app.db
+  holdfast inspect keys stock/ --limit 10 --engine sqlite:./app.db
+  holdfast inspect keys --get stock/85123A --json --engine sqlite:./app.db
+`;
+
+const SESSIONS = `holdfast inspect sessions: live processes and what they hold
+
+Usage: holdfast inspect sessions [OPTIONS]
+
+A process that holds jobs or keys has one session. It renews it at a third of its TTL; when it ends, what it held goes to others.
+
+${STORE_OPTIONS}
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast inspect sessions --engine sqlite:./app.db
+  holdfast inspect sessions --json --engine sqlite:./app.db
+`;
+
+const PROVE = `holdfast prove: show a guarantee on a real engine
+
+Usage: holdfast prove ROW [OPTIONS]
+       holdfast prove --list
+
+A proof starts real processes, kills some, and measures. It writes in a namespace of its own and removes what it wrote. Without
+an engine it uses a SQLite file in a temporary folder. It exits with 1 if the guarantee did not hold.
+
+  --list            the rows that can be shown
+  --engine URL      the store: sqlite:PATH or memory: (or the environment's HOLDFAST_URL)
+  --broken          run the deliberately broken variant, which must fail
+  --short           a smaller form, for a quick look
+${COMMON_OPTIONS}
+
+Examples:
+  holdfast prove --list
+  holdfast prove b1
+  holdfast prove a7 --engine memory: --json
+  holdfast prove b1 --broken --short
+`;
+
+const TEXTS: Readonly<Record<CommandName | "inspect" | "", string>> = {
+  "": ALL,
+  inspect: INSPECT,
+  "inspect queues": QUEUES,
+  "inspect jobs": JOBS,
+  "inspect keys": KEYS,
+  "inspect sessions": SESSIONS,
+  prove: PROVE,
+};
+
+/** The help of a command, of the first word of several, or of the whole. */
+export function helpText(about: string): string {
+  return TEXTS[about as keyof typeof TEXTS] ?? ALL;
+}

@@ -1,0 +1,250 @@
+/** Seals, exports and imports: how a partition moves to another store. */
+import assert from "node:assert/strict";
+import { Kv } from "../ports/kv/index.ts";
+import { Queue } from "../ports/queue/index.ts";
+import type { ExportRecord, StoreDriver } from "../store/driver.ts";
+import type { Op } from "../store/ops.ts";
+import type { Store } from "../store/store.ts";
+import { isRefused, refuses, type Cases, type World } from "./kit.ts";
+import { dump, fillPartition, timeless, type Filled } from "./partition.ts";
+import { ids, Worker } from "./queue-kit.ts";
+
+/** Records by kind, without what differs by right: the head, and the order of sections. */
+function comparable(records: readonly ExportRecord[]): readonly string[] {
+  const rest = records.filter((each) => each.record !== "partition");
+  return rest.map((each) => JSON.stringify(each, bytesAsText)).sort();
+}
+
+function bytesAsText(_name: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? `bytes ${[...value].join()}` : value;
+}
+
+function headOf(
+  records: readonly ExportRecord[],
+): Extract<ExportRecord, { record: "partition" }> {
+  const [head] = records;
+  assert.ok(head?.record === "partition", "the first record is the partition's");
+  return head;
+}
+
+/** Moves the test's partition into one of another store: sealed, page by page. */
+async function move(
+  world: World,
+  options: { readonly limit: number; readonly repeats: number },
+): Promise<{ readonly to: World; readonly source: StoreDriver; readonly target: StoreDriver }> {
+  const to = await world.other();
+  const [source, target] = [await world.driver(), await to.driver()];
+  await source.seal(world.namespace, { isSealed: true, movedTo: "holdfast://there" });
+  let cursor: string | null = null;
+  do {
+    const page = await source.export(world.namespace, cursor, options.limit);
+    for (let i = 0; i < options.repeats; i++) await target.import(to.namespace, page.records);
+    ({ cursor } = page);
+  } while (cursor !== null);
+  return { to, source, target };
+}
+
+async function assertTakesNothing(world: World, store: Store, filled: Filled): Promise<void> {
+  const { queue, session, held } = filled;
+  const ops: readonly Op[] = [
+    { op: "kv.put", key: "k", value: "" },
+    { op: "kv.get", key: "plain" },
+    { op: "kv.add", key: "counter", delta: 1 },
+    { op: "bus.publish", topic: "t", message: "" },
+    { op: "session.open", session: "new", ttlMs: 1_000, label: "new" },
+    { op: "session.renew", session: session.id, ttlMs: 60_000 },
+    { op: "queue.claim", queue: "jobs", session: session.id, max: 1 },
+    queue.op.enqueue({ payload: "" }).op,
+    queue.op.settle(session, held, { outcome: "completed" }).op,
+    queue.op.cancel("ready-0").op,
+  ];
+  for (const op of ops) {
+    const committed = await store.commit(world.namespace, [op]);
+    isRefused(committed, "MOVED");
+    assert.ok(!committed.ok);
+    assert.equal(committed.refusal.details?.["movedTo"], "holdfast://there");
+    assert.ok(committed.refusal.message.includes("holdfast://there"), "it names the new place");
+  }
+}
+
+export const storeMoveCases: Cases = {
+  "A sealed partition refuses every group with `MOVED` and its new place, its reads go on, and other partitions do not feel it.":
+    async (world) => {
+      const filled = await fillPartition(world);
+      const driver = await world.driver();
+      const before = await dump(driver, world.namespace);
+      await driver.seal(world.namespace, { isSealed: true, movedTo: "holdfast://there" });
+      const store = await world.store();
+      await assertTakesNothing(world, store, filled);
+      assert.deepEqual(timeless(await dump(driver, world.namespace)), timeless(before));
+      const kv = new Kv<number>(store);
+      assert.equal((await kv.get("plain"))?.value, 1);
+      await new Kv<number>(store, { partition: "other" }).put("k", 1);
+      const info = (await store.info()).partitions.find((each) => each.partition === world.namespace);
+      assert.deepEqual([info?.isSealed, info?.movedTo], [true, "holdfast://there"]);
+    },
+
+  "A partition that is unsealed takes groups again, and a seal holds for all processes, also after a restart.": async (
+    world,
+  ) => {
+    const store = await world.store();
+    const kv = new Kv<number>(store);
+    await kv.put("k", 1);
+    await store.seal(world.namespace, { isSealed: true, movedTo: null });
+    await world.restart();
+    const again = new Kv<number>(await world.store());
+    await refuses(again.put("k", 2), "MOVED");
+    await again.store.seal(world.namespace, { isSealed: false, movedTo: null });
+    const other = new Kv<number>(await world.store());
+    assert.equal((await other.put("k", 3)).revision > 0, true);
+  },
+
+  "A partition that is exported and imported is the same: keys, TTLs, sessions, queues, rules, marks, and jobs in every state.":
+    async (world) => {
+      await fillPartition(world);
+      const { source, target, to } = await move(world, { limit: 100, repeats: 1 });
+      const [was, is] = [await dump(source, world.namespace), await dump(target, to.namespace)];
+      assert.deepEqual(comparable(is), comparable(was));
+      const kinds = new Set(was.map((each) => each.record));
+      assert.deepEqual([...kinds].sort(), ["job", "kv", "mark", "partition", "queue", "session"]);
+      const queues = async (of: World) => (await new Queue(await of.store(), "jobs").stats()).counts;
+      assert.deepEqual(await queues(to), await queues(world), "counts too");
+    },
+
+  "Pages may be of any size, and a page that is imported again does no harm.": async (world) => {
+    await fillPartition(world);
+    const { source, target, to } = await move(world, { limit: 1, repeats: 2 });
+    const was = await dump(source, world.namespace);
+    assert.deepEqual(comparable(await dump(target, to.namespace, 3)), comparable(was));
+    // The whole import once more, as after a mover's crash.
+    let cursor: string | null = null;
+    do {
+      const page = await source.export(world.namespace, cursor, 5);
+      await target.import(to.namespace, page.records);
+      ({ cursor } = page);
+    } while (cursor !== null);
+    assert.deepEqual(comparable(await dump(target, to.namespace)), comparable(was));
+    const queue = new Queue(await to.store(), "jobs");
+    assert.deepEqual(
+      (await queue.stats()).counts,
+      (await new Queue(await world.store(), "jobs").stats()).counts,
+    );
+  },
+
+  "After a move revisions, tokens and job numbers go on above the source's.": async (world) => {
+    const filled = await fillPartition(world);
+    const { source, to } = await move(world, { limit: 7, repeats: 1 });
+    const head = headOf(await dump(source, world.namespace));
+    const worker = await Worker.start(to, "jobs");
+    const kv = new Kv<number>(worker.store);
+    const job = await worker.one();
+    assert.ok(job.token > head.revision && job.token > filled.held.token);
+    assert.ok((await kv.put("plain", 2)).revision > head.revision);
+    const added = await worker.queue.add({ id: "new", payload: "" });
+    assert.ok(added.seq >= head.nextSeq);
+  },
+
+  "After a move ids, dedupe windows, TTLs, due times and rates are what they were.": async (world) => {
+    await fillPartition(world);
+    const { to } = await move(world, { limit: 7, repeats: 1 });
+    const { queue, store } = await Worker.start(to, "jobs");
+    for (const id of ["completed", "dead", "held", "ready-0", "due-later"]) {
+      assert.equal((await queue.add({ id, payload: `"${id}"` })).status, "exists", id);
+      await refuses(queue.add({ id, payload: "another" }), "ALREADY_EXISTS");
+    }
+    const dedupe = (key: string, mode: "first" | "last") => ({ key, mode, ttlMs: 300_000 });
+    const first = await queue.add({ payload: "", dedupe: dedupe("first", "first") });
+    assert.deepEqual([first.id, first.status], ["deduped", "deduped"]);
+    const last = await queue.add({ payload: "2", dedupe: dedupe("last", "last") });
+    assert.deepEqual([last.id, last.status], ["last", "replaced"]);
+    const session = await store.session();
+    for (const name of ["paused", "paced", "keyed"]) {
+      const { jobs } = await new Queue(store, name).claim(session, 5);
+      assert.deepEqual(ids(jobs), [], name);
+    }
+    const kv = new Kv<unknown>(store);
+    assert.equal((await kv.get("ttl"))?.value, "ends");
+    const there = new Queue(await world.store(), "jobs");
+    for (const id of ["due-later", "retried"]) {
+      assert.equal((await queue.get(id))?.dueMs, (await there.get(id))?.dueMs, id);
+    }
+    if (!world.isManual) return;
+    await to.fixture.advance?.(250_000);
+    assert.equal(await kv.get("ttl"), null);
+    assert.equal((await new Queue(store, "paced").claim(await store.session(), 5)).jobs.length, 1);
+  },
+
+  "After a move jobs come in the order in which they would have come, and their keys hold.": async (world) => {
+    await fillPartition(world);
+    const { to } = await move(world, { limit: 7, repeats: 1 });
+    const worker = await Worker.start(to, "jobs");
+    const order = ids(await worker.claim(100));
+    assert.deepEqual(order, ["ready-1", "ready-3", "ready-2", "behind", "ready-0", "bytes", "deduped", "last"]);
+    assert.equal(await worker.state("blocked-1"), "blocked", "its key is taken by held jobs");
+    assert.equal(await worker.state("behind-too"), "blocked", "its key is taken by a waiting retry");
+  },
+
+  "After a move a holder goes on under its session and its token, and loses them as it would have.": async (world) => {
+    const { session, held, cancelled } = await fillPartition(world);
+    const { to } = await move(world, { limit: 7, repeats: 1 });
+    const store = await to.store();
+    const queue = new Queue(store, "jobs");
+    const base = { op: "queue.settle", queue: "jobs", session: session.id, result: null } as const;
+    const idle = { ...base, error: null, delayMs: 0, holdsKey: true } as const;
+    const renew = { op: "session.renew", session: session.id, ttlMs: 60_000 } as const;
+    const renewed = await store.commit(to.namespace, [renew] as const);
+    assert.ok(renewed.ok);
+    assert.deepEqual(renewed.results[0].cancels, [
+      { queue: "jobs", seq: cancelled.seq, token: cancelled.token },
+    ]);
+    const done = { ...idle, seq: held.seq, token: held.token, outcome: "completed" } as const;
+    const stale = await store.commit(to.namespace, [{ ...done, token: held.token - 1 }]);
+    isRefused(stale, "FENCED");
+    assert.equal((await queue.get("held"))?.progress, "50");
+    assert.ok((await store.commit(to.namespace, [done])).ok);
+    assert.equal((await new Kv<unknown>(store).get("bound"))?.value, "session");
+    await store.commit(to.namespace, [{ ...renew, ttlMs: 1 }]);
+    await to.pass(2);
+    assert.equal(await new Kv<unknown>(store).get("bound"), null);
+    const after = await store.commit(to.namespace, [{ op: "session.end", session: "none" }]);
+    assert.ok(after.ok);
+    assert.equal((await queue.get("held-cancelled"))?.state, "cancelled", "its cancel came along");
+  },
+
+  "After a move a cursor of the source gives one resync.": async (world) => {
+    await fillPartition(world);
+    const { source, target, to } = await move(world, { limit: 100, repeats: 1 });
+    const { revision } = headOf(await dump(source, world.namespace));
+    const queue = new Queue(await to.store(), "jobs");
+    assert.equal((await queue.changes(revision)).isResync, true);
+    const abort = new AbortController();
+    for await (const batch of target.watch(to.namespace, "", revision, abort.signal)) {
+      assert.equal(batch.isResync, true);
+      abort.abort();
+    }
+  },
+
+  "An import into a partition that is in use is refused with `ALREADY_EXISTS` and changes nothing.": async (world) => {
+    await fillPartition(world);
+    const to = await world.other();
+    const kv = new Kv<number>(await to.store());
+    await kv.put("mine", 1);
+    const [source, target] = [await world.driver(), await to.driver()];
+    const page = await source.export(world.namespace, null, 100);
+    const before = await dump(target, to.namespace);
+    await refuses(target.import(to.namespace, page.records), "ALREADY_EXISTS");
+    assert.deepEqual(timeless(await dump(target, to.namespace)), timeless(before));
+  },
+
+  "An export of a partition that was never used is empty, and a cursor that no page gave is refused with `INVALID_DATA`.": async (
+    world,
+  ) => {
+    const driver = await world.driver();
+    const empty = await driver.export(`${world.namespace}/never`, null, 10);
+    assert.deepEqual([empty.records, empty.cursor], [[], null]);
+    await new Kv<number>(await world.store()).put("k", 1);
+    for (const cursor of ["", "x", "7", "null", "{}", "[]"]) {
+      await refuses(driver.export(world.namespace, cursor, 10), "INVALID_DATA");
+    }
+  },
+};

@@ -1,0 +1,117 @@
+/** What the tests of the jobs feature share: stores on one memory state, each a process that can crash or lose replies. */
+import { ManualClock, systemClock } from "../../src/core/clock.ts";
+import { HoldfastError } from "../../src/core/errors.ts";
+import { SeededRandom } from "../../src/core/random.ts";
+import { memory, MemoryState } from "../../src/engines/memory/index.ts";
+import type { StoreDriver } from "../../src/store/driver.ts";
+import type { Group, GroupResult, Op } from "../../src/store/ops.ts";
+import { Store, type StoreOptions } from "../../src/store/store.ts";
+
+/** A process: a store on the shared state, with faults between the two. */
+export class Process {
+  /** Commits whose groups hold an op of this kind are applied, and their answers lost. Counts down. */
+  lostReplies: { op: Op["op"]; count: number } = { op: "queue.claim", count: 0 };
+  /** Commits that fail without being applied. Counts down. */
+  refusals = 0;
+  /** Every commit and read fails while true. */
+  isDown = false;
+  /** Nothing is sent or answered any more. */
+  isCrashed = false;
+  readonly sent: (readonly Group[])[] = [];
+  store!: Store;
+  readonly #inner: StoreDriver;
+
+  constructor(state: MemoryState) {
+    this.#inner = memory({ state });
+  }
+  async commit(groups: readonly Group[]): Promise<readonly GroupResult[]> {
+    if (this.isCrashed) return new Promise(() => {});
+    if (this.isDown || this.refusals > 0) {
+      if (!this.isDown) this.refusals--;
+      throw new HoldfastError("UNAVAILABLE", "The store is down", {
+        retryable: true,
+        outcome: "not-applied",
+      });
+    }
+    this.sent.push(groups);
+    const results = await this.#inner.commit(groups);
+    const { op: kind, count } = this.lostReplies;
+    const isLost = count > 0 && groups.some((group) => group.ops.some((op) => op.op === kind));
+    if (!isLost) return results;
+    this.lostReplies = { op: kind, count: count - 1 };
+    throw new HoldfastError("UNAVAILABLE", "The reply was lost", {
+      retryable: true,
+      outcome: "unknown",
+    });
+  }
+  /** All ops of a kind that were sent. */
+  ops<K extends Op["op"]>(kind: K): Extract<Op, { op: K }>[] {
+    const all = this.sent.flatMap((groups) => groups.flatMap((group) => group.ops));
+    return all.filter((op): op is Extract<Op, { op: K }> => op.op === kind);
+  }
+  driver(): StoreDriver {
+    const inner = this.#inner;
+    return {
+      capabilities: inner.capabilities,
+      commit: (groups) => this.commit(groups),
+      read: (reads) => {
+        if (this.isCrashed) return new Promise(() => {});
+        if (!this.isDown) return inner.read(reads);
+        const message = "The store is down";
+        return Promise.reject(new HoldfastError("UNAVAILABLE", message, { retryable: true }));
+      },
+      watch: (...args) => inner.watch(...args),
+      subscribe: (channel, listen) =>
+        inner.subscribe(channel, (message) => {
+          if (!this.isCrashed) listen(message);
+        }),
+      export: (...args) => inner.export(...args),
+      import: (...args) => inner.import(...args),
+      seal: (...args) => inner.seal(...args),
+      durability: () => inner.durability(),
+      close: () => inner.close(),
+    };
+  }
+}
+
+/** One memory store, a manual clock, and as many processes on it as a test wants. */
+export class World {
+  readonly clock: ManualClock = new ManualClock();
+  readonly state: MemoryState = new MemoryState({ clock: this.clock });
+  readonly processes: Process[] = [];
+
+  async process(options: StoreOptions = {}): Promise<Process> {
+    const process = new Process(this.state);
+    const random = new SeededRandom(this.processes.length + 1);
+    process.store = await Store.open(process.driver(), { clock: this.clock, random, ...options });
+    this.processes.push(process);
+    return process;
+  }
+
+  async store(options: StoreOptions = {}): Promise<Store> {
+    return (await this.process(options)).store;
+  }
+
+  /** Closes every store, moving the clock so that drains end. */
+  async close(): Promise<void> {
+    const closing = Promise.all(this.processes.map(({ store }) => store.close()));
+    let isClosed = false;
+    void closing.then(() => (isClosed = true));
+    for (let i = 0; i < 200 && !isClosed; i++) await this.clock.advance(250);
+    await closing;
+  }
+}
+
+/** Lets everything that is ready run, several turns of the loop. */
+export async function turns(count = 8): Promise<void> {
+  for (let i = 0; i < count; i++) await systemClock.yield();
+}
+
+/** Waits until it holds, letting ready work run; for manual clocks, where nothing else takes time. */
+export async function until(what: () => boolean): Promise<void> {
+  for (let i = 0; i < 2_000; i++) {
+    if (what()) return;
+    await systemClock.yield();
+  }
+  throw new Error(`Expected it to come true: ${String(what)}`);
+}
