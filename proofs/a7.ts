@@ -1,6 +1,7 @@
 /**
- * A7, the coordination store: one contract run over `kv`, by several processes on one store. Compare-and-set, linearizable reads
- * and ordered writes, TTL, session-bound keys under kill, and a gap-free watch across reconnection.
+ * A7, the coordination store: one contract run over `kv`, by several processes on one store.
+ * Compare-and-set, linearizable reads and ordered writes, TTL, session-bound keys under kill, and a
+ * gap-free watch across reconnection.
  */
 import { Kv } from "holdfast/ports/kv";
 import { proveCas } from "./a7/cas.ts";

@@ -1,4 +1,7 @@
-/** The process of one node: runs the program that its first message names, until it is told to stop, killed, or left alone. */
+/**
+ * The process of one node: runs the program that its first message names, until it is told to stop,
+ * killed, or left alone.
+ */
 import { connect, type Holdfast } from "holdfast";
 import type { Store } from "holdfast/store";
 import type { Json } from "./kit/node.ts";
@@ -61,5 +64,6 @@ process.on("message", (message: ToNode) => {
   else void stop();
 });
 process.on("disconnect", () => process.exit(1));
-// An interrupt of the terminal reaches the whole group; the proof decides what becomes of its nodes.
+// An interrupt of the terminal reaches the whole group; the proof decides what becomes of its
+// nodes.
 process.on("SIGINT", () => {});

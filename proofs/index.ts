@@ -9,9 +9,11 @@ export const PROOFS: readonly Proof[] = [
     id: "a7",
     title: "Coordination store",
     claim:
-      "Compare-and-set loses no update, keys vanish with their TTL or their session, a watch misses nothing across kills, and reads are linearizable between processes.",
+      "Compare-and-set loses no update, keys vanish with their TTL or their session, a watch " +
+      "misses nothing across kills, and reads are linearizable between processes.",
     broken:
-      "puts without a check, reads from a cache, keys without their session, and a watch that reconnects without its cursor",
+      "puts without a check, reads from a cache, keys without their session, and a watch that " +
+      "reconnects without its cursor",
     engines: ["memory", "sqlite"],
     load: async () => (await import("./a7.ts")).proveA7,
   },
@@ -19,7 +21,8 @@ export const PROOFS: readonly Proof[] = [
     id: "b1",
     title: "Background job queue (slow e-mail)",
     claim:
-      "An endpoint that enqueues an e-mail answers in less than 20 ms while each mail takes 2 s to send, and every mail arrives although workers are killed mid-job.",
+      "An endpoint that enqueues an e-mail answers in less than 20 ms while each mail takes 2 s " +
+      "to send, and every mail arrives although workers are killed in the middle of a job.",
     broken: "jobs completed before their mail was sent, so that a kill loses mail",
     engines: ["memory", "sqlite"],
     load: async () => (await import("./b1.ts")).proveB1,

@@ -1,6 +1,7 @@
 /**
- * What a proof is: a thin program that exercises the library's public API on a real engine and real processes, measures, and says
- * whether the row's promise held. Each has a broken variant that must fail: a proof that cannot fail proves nothing.
+ * What a proof is: a thin program that exercises the library's public API on a real engine and real
+ * processes, measures, and says whether the row's promise held. Each has a broken variant that must
+ * fail: a proof that cannot fail proves nothing.
  */
 import type { Durability } from "holdfast";
 import { systemClock } from "holdfast/store";

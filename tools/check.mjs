@@ -13,6 +13,7 @@ export const checkSteps = [
     args: ["-p", "tsconfig.build.json", "--noEmit"],
   },
   nodeStep("exports", ["tools/exports.mjs"]),
+  nodeStep("lock file", ["tools/lock.mjs"]),
   { name: "tidy", command: bin("vitest"), args: ["run", "--project", "tidy"], counted: true },
 ];
 

@@ -59,6 +59,8 @@ async function compile(folder) {
     noEmit: false,
     allowJs: false,
     checkJs: false,
+    // A short example may name what only the reader goes on to use.
+    noUnusedLocals: false,
     rootDir: ".",
     outDir: "out",
     paths: {},

@@ -23,7 +23,7 @@ async function capabilities() {
 function cell(value) {
   if (Array.isArray(value)) return value.map((one) => `\`${one}\``).join(" ");
   if (typeof value === "boolean") return value ? "yes" : "no";
-  return typeof value === "number" ? value.toLocaleString("en-US") : `\`${value}\``;
+  return typeof value === "number" ? value.toLocaleString("en-US") : `\`${String(value)}\``;
 }
 
 /** @type {Readonly<Record<string, string>>} */

@@ -6,6 +6,7 @@ import { expect, test, vi } from "vitest";
 import { baseline } from "./api.mjs";
 import { examplesIn } from "./doc-examples.mjs";
 import { exportsOf, subpaths } from "./exports.mjs";
+import { missingPlatforms } from "./lock.mjs";
 import { nodeStep, runSteps } from "./steps.mjs";
 import { wrapComments } from "./wrap.mjs";
 
@@ -106,6 +107,27 @@ interface Hidden {
     readonly kind: "a//b";
 }
 `);
+});
+
+test("a lock file without some platforms is completed", () => {
+  const optionalDependencies = {
+    "@x/linux-x64-gnu": "1.0.0",
+    "@x/darwin-arm64": "1.0.0",
+    y: "2.0.0",
+  };
+  const packages = {
+    "node_modules/x": { version: "1.0.0", dev: true, optionalDependencies },
+    "node_modules/@x/linux-x64-gnu": { version: "1.0.0" },
+  };
+  expect(missingPlatforms(packages)).toEqual({
+    "node_modules/@x/darwin-arm64": {
+      version: "1.0.0",
+      cpu: ["arm64"],
+      dev: true,
+      optional: true,
+      os: ["darwin"],
+    },
+  });
 });
 
 test("steps are counted, and a counted step without a count is a failure", async () => {

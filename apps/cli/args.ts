@@ -1,4 +1,7 @@
-/** The command line: words and options → one invocation, or a `UsageError` that says what was expected. */
+/**
+ * The command line: words and options → one invocation, or a `UsageError` that says what was
+ * expected.
+ */
 import { parseArgs } from "node:util";
 import { UsageError } from "./failure.ts";
 
@@ -73,7 +76,10 @@ const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
 
 export type Invocation =
   | { readonly kind: "version" }
-  /** `about`: a command, the first word of several, or empty for all. `isAsked` is false where a command is missing. */
+  /**
+   * `about`: a command, the first word of several, or empty for all. `isAsked` is false where a
+   * command is missing.
+   */
   | { readonly kind: "help"; readonly about: string; readonly isAsked: boolean }
   | {
       readonly kind: "run";
@@ -91,7 +97,8 @@ export function parse(argv: readonly string[]): Invocation {
   const isHelp = positionals[0] === "help";
   const words = isHelp ? positionals.slice(1) : positionals;
   const [first] = words;
-  if (first === undefined) return { kind: "help", about: "", isAsked: isHelp || options.help === true };
+  if (first === undefined)
+    return { kind: "help", about: "", isAsked: isHelp || options.help === true };
   if (!FIRST_WORDS.includes(first)) throw unknown("command", first, FIRST_WORDS);
   const command = NAMES.find((name) => name === first || name === words.slice(0, 2).join(" "));
   if (command === undefined) return group(first, words[1], isHelp || options.help === true);
@@ -102,10 +109,14 @@ export function parse(argv: readonly string[]): Invocation {
   return { kind: "run", command, args, options };
 }
 
-/** The first of several words was given, such as `inspect`, and the second is missing or unknown. */
+/**
+ * The first of several words was given, such as `inspect`, and the second is missing or unknown.
+ */
 function group(first: string, second: string | undefined, isHelp: boolean): Invocation {
   if (second === undefined) return { kind: "help", about: first, isAsked: isHelp };
-  const words = NAMES.filter((name) => name.startsWith(`${first} `)).map((name) => name.split(" ")[1] as string);
+  const words = NAMES.filter((name) => name.startsWith(`${first} `)).map(
+    (name) => name.split(" ")[1] as string,
+  );
   throw unknown(`${first} command`, second, words, first);
 }
 
@@ -116,7 +127,11 @@ function parseOptions(argv: readonly string[]): { values: Options; positionals: 
     if (!(error instanceof TypeError)) throw error;
     const name = /^Unknown option '(-[^']*)'/.exec(error.message)?.[1];
     if (name === undefined) throw new UsageError(firstSentence(error.message));
-    throw unknown("option", name, Object.keys(OPTIONS).map((option) => `--${option}`));
+    throw unknown(
+      "option",
+      name,
+      Object.keys(OPTIONS).map((option) => `--${option}`),
+    );
   }
 }
 
@@ -127,10 +142,14 @@ function firstSentence(message: string): string {
 function checkArgs(command: CommandName, args: readonly string[]): void {
   const names = COMMANDS[command].args;
   const missing = names.slice(args.length).find((name) => !name.startsWith("["));
-  if (missing !== undefined) throw new UsageError(`Expected ${missing} after "${command}"`, command);
+  if (missing !== undefined)
+    throw new UsageError(`Expected ${missing} after "${command}"`, command);
   const extra = args[names.length];
   if (extra === undefined) return;
-  throw new UsageError(`Expected at most ${names.length} arguments after "${command}", got "${extra}" too`, command);
+  throw new UsageError(
+    `Expected at most ${names.length} arguments after "${command}", got "${extra}" too`,
+    command,
+  );
 }
 
 function checkOptions(command: CommandName, options: Options): void {
@@ -140,13 +159,21 @@ function checkOptions(command: CommandName, options: Options): void {
   throw new UsageError(`Option --${wrong} does not belong to "${command}"`, command);
 }
 
-function unknown(what: string, got: string, known: readonly string[], about: string = ""): UsageError {
+function unknown(
+  what: string,
+  got: string,
+  known: readonly string[],
+  about: string = "",
+): UsageError {
   const near = nearest(got, known);
-  const hint = near === undefined ? `expected one of ${known.join(", ")}` : `did you mean "${near}"?`;
+  const hint =
+    near === undefined ? `expected one of ${known.join(", ")}` : `did you mean "${near}"?`;
   return new UsageError(`Unknown ${what} "${got}": ${hint}`, about);
 }
 
-/** The word that was probably meant: at most a third of its letters, and no more than 3, are wrong. */
+/**
+ * The word that was probably meant: at most a third of its letters, and no more than 3, are wrong.
+ */
 export function nearest(got: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Infinity;
@@ -186,11 +213,16 @@ export function integerOption(
   const value = Number(text);
   const isGood = /^\d+$/.test(text) && value >= range.min && value <= range.max;
   if (isGood) return value;
-  throw new UsageError(`Expected --${name} to be a whole number from ${range.min} to ${range.max}, got "${text}"`);
+  throw new UsageError(
+    `Expected --${name} to be a whole number from ${range.min} to ${range.max}, got "${text}"`,
+  );
 }
 
 /** The one of these options that was given; two of them at once are refused. */
-export function oneOption<N extends OptionName>(options: Options, names: readonly N[]): N | undefined {
+export function oneOption<N extends OptionName>(
+  options: Options,
+  names: readonly N[],
+): N | undefined {
   const given = names.filter((name) => options[name] === true);
   if (given.length < 2) return given[0];
   throw new UsageError(`Expected at most one of ${given.map((name) => `--${name}`).join(" and ")}`);

@@ -1,6 +1,7 @@
 /**
  * What went wrong → one clear line and an exit code:
- * 0 it went well · 1 an action or a proof failed · 2 bad usage · 3 the store can't be reached or is misconfigured.
+ * 0 it went well · 1 an action or a proof failed · 2 bad usage · 3 the store can't be reached or is
+ * misconfigured.
  */
 import { isHoldfastError, type ErrorCode } from "holdfast";
 import { visible, visibleLines } from "./text.ts";
@@ -64,7 +65,8 @@ function lineOf(error: unknown): string {
   if (error instanceof UsageError) {
     return `${error.message} (see: holdfast ${error.about}${error.about === "" ? "" : " "}--help)`;
   }
-  if (error instanceof ActionError || isHoldfastError(error)) return `${error.code}: ${error.message}`;
+  if (error instanceof ActionError || isHoldfastError(error))
+    return `${error.code}: ${error.message}`;
   if (isArgumentError(error)) return (error as Error).message;
   if (error instanceof Error) {
     return `${error.name}: ${error.message} (this looks like a bug: --verbose shows where)`;
@@ -72,7 +74,10 @@ function lineOf(error: unknown): string {
   return `Thrown value: ${String(error)}`;
 }
 
-/** The error for people; with `isVerbose` its stack and causes too. Never a URL's credentials, never a control character. */
+/**
+ * The error for people; with `isVerbose` its stack and causes too. Never a URL's credentials, never
+ * a control character.
+ */
 export function failureText(
   error: unknown,
   options: { readonly url?: string | undefined; readonly isVerbose?: boolean | undefined } = {},
@@ -89,7 +94,10 @@ export function failureText(
 const USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#]*@/gi;
 const SECRET_PARAM = /([?&][^=&\s]*(?:pass|pwd|secret|token|key|auth)[^=&\s]*=)[^&\s#]+/gi;
 
-/** The text with the credentials of every URL in it left out, and with those of `url` left out wherever they stand. */
+/**
+ * The text with the credentials of every URL in it left out, and with those of `url` left out
+ * wherever they stand.
+ */
 export function withoutCredentials(text: string, url?: string): string {
   let out = text;
   for (const secret of secretsOf(url ?? "")) out = out.replaceAll(secret, "***");
@@ -100,7 +108,10 @@ export function withoutCredentials(text: string, url?: string): string {
 function secretsOf(url: string): string[] {
   const userInfo = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)@/i.exec(url)?.[1] ?? "";
   const password = userInfo.slice(userInfo.indexOf(":") + 1);
-  const found = [password, ...[...url.matchAll(SECRET_PARAM)].map(([whole]) => whole.split("=")[1] ?? "")];
+  const found = [
+    password,
+    ...[...url.matchAll(SECRET_PARAM)].map(([whole]) => whole.split("=")[1] ?? ""),
+  ];
   return found.filter((secret) => secret.length > 0).flatMap((secret) => [secret, decoded(secret)]);
 }
 

@@ -1,16 +1,19 @@
 /** The help texts, each with examples that work as they stand. */
 import type { CommandName } from "./args.ts";
 
-const STORE_OPTIONS = `  --engine URL      the store: sqlite:PATH (or the environment's HOLDFAST_URL)
+const STORE_OPTIONS = `\
+  --engine URL      the store: sqlite:PATH (or the environment's HOLDFAST_URL)
   --namespace NAME  the program's namespace (default: default)
   --partition NAME  a partition of the namespace`;
 
-const COMMON_OPTIONS = `  --json            one JSON value, for programs
+const COMMON_OPTIONS = `\
+  --json            one JSON value, for programs
   --verbose         where an error came from
   -h, --help        this text`;
 
-const EXIT_CODES = `Exit codes: 0 it went well, 1 an action or a proof failed, 2 bad usage, 3 the store can't be reached or is
-misconfigured.`;
+const EXIT_CODES = `\
+Exit codes: 0 it went well, 1 an action or a proof failed, 2 bad usage, 3 the store can't be
+reached or is misconfigured.`;
 
 const ALL = `holdfast: look into a Holdfast store, and prove what it promises
 
@@ -41,8 +44,8 @@ const INSPECT = `holdfast inspect: look into a store, and act on what is there
 
 Usage: holdfast inspect queues | jobs | keys | sessions [ARGUMENTS] [OPTIONS]
 
-A SQLite store is opened beside the programs that use it; nothing stops for it. A file that is not there is an error, not a
-new store.
+A SQLite store is opened beside the programs that use it; nothing stops for it. A file
+that is not there is an error, not a new store.
 
 ${STORE_OPTIONS}
 ${COMMON_OPTIONS}
@@ -69,14 +72,15 @@ Examples:
   holdfast inspect queues --engine sqlite:./app.db
   holdfast inspect queues emails --engine sqlite:./app.db
   holdfast inspect queues emails --pause --engine sqlite:./app.db
-  holdfast inspect queues --json --engine sqlite:./app.db | jq '.queues[] | {queue, dead: .counts.dead}'
+  holdfast inspect queues --json --engine sqlite:./app.db | jq '.queues[].counts.dead'
 `;
 
 const JOBS = `holdfast inspect jobs: jobs of a queue, or one of them
 
 Usage: holdfast inspect jobs QUEUE [ID] [OPTIONS]
 
-  --state STATE     ready, leased, scheduled, blocked, dead, cancelled or completed (default: some of each)
+  --state STATE     ready, leased, scheduled, blocked, dead, cancelled or completed
+                    (default: the first of each)
   --limit N         at most N jobs, 1 to 1000 (default: 50)
   --after SEQ       the page after this job, with --state
   --full            payloads, results and errors whole (--json always has them whole)
@@ -116,7 +120,8 @@ const SESSIONS = `holdfast inspect sessions: live processes and what they hold
 
 Usage: holdfast inspect sessions [OPTIONS]
 
-A process that holds jobs or keys has one session. It renews it at a third of its TTL; when it ends, what it held goes to others.
+A process that holds jobs or keys has one session, which it renews at a third of its TTL.
+When the session ends, its jobs go to others and its keys vanish.
 
 ${STORE_OPTIONS}
 ${COMMON_OPTIONS}
@@ -131,8 +136,9 @@ const PROVE = `holdfast prove: show a guarantee on a real engine
 Usage: holdfast prove ROW [OPTIONS]
        holdfast prove --list
 
-A proof starts real processes, kills some, and measures. It writes in a namespace of its own and removes what it wrote. Without
-an engine it uses a SQLite file in a temporary folder. It exits with 1 if the guarantee did not hold.
+A proof starts real processes, kills some, and measures. It writes in a namespace of its
+own and removes what it wrote. Without an engine it uses a SQLite file in a temporary
+folder. It exits with 1 if the guarantee did not hold.
 
   --list            the rows that can be shown
   --engine URL      the store: sqlite:PATH or memory: (or the environment's HOLDFAST_URL)

@@ -1,4 +1,6 @@
-/** `holdfast prove ROW`: runs a proof, prints what it measured, and says whether the guarantee held. */
+/**
+ * `holdfast prove ROW`: runs a proof, prints what it measured, and says whether the guarantee held.
+ */
 import { PROOFS, runProof, type Proof, type Report } from "../../proofs/index.ts";
 import { nearest, type Options } from "./args.ts";
 import { OpenError, UsageError } from "./failure.ts";
@@ -25,7 +27,7 @@ export async function prove(
 ): Promise<View & { readonly isOk: boolean }> {
   const [row] = args;
   if (options.list === true) return { ...listView(), isOk: true };
-  if (row === undefined) throw new UsageError("Expected ROW or --list after \"prove\"", ABOUT);
+  if (row === undefined) throw new UsageError('Expected ROW or --list after "prove"', ABOUT);
   const proof = find(row);
   const report = await run(proof, options, io);
   return { json: report, text: (layout) => reportText(report, layout), isOk: report.isOk };
@@ -56,7 +58,13 @@ async function run(proof: Proof, options: Options, io: ProveIo): Promise<Report>
 }
 
 function listView(): View {
-  const rows = PROOFS.map(({ id, title, claim, broken, engines }) => ({ row: id, title, claim, broken, engines }));
+  const rows = PROOFS.map(({ id, title, claim, broken, engines }) => ({
+    row: id,
+    title,
+    claim,
+    broken,
+    engines,
+  }));
   return {
     json: { rows },
     text: (layout) =>
@@ -75,11 +83,13 @@ function listView(): View {
 }
 
 function reportText(report: Report, layout: Layout): string {
-  const { row, title, claim, engine, durability, checks, figures, isOk, isBroken, seconds } = report;
+  const { row, title, claim, engine, durability, checks, figures, isOk, isBroken, seconds } =
+    report;
   const { copies, synced } = durability;
   const when = typeof synced === "string" ? synced : `within ${synced.withinMs} ms`;
   const variant = isBroken ? ", broken on purpose" : "";
   const whole: Layout = { ...layout, isFull: true };
+  const passed = checks.filter((check) => check.isOk).length;
   const verdict = isOk ? layout.paint("green", "HOLDS") : layout.paint("red", "FAILED");
   return [
     `${layout.paint("bold", `${row.toUpperCase()} ${title}`)}\n${claim}\n`,
@@ -95,9 +105,13 @@ function reportText(report: Report, layout: Layout): string {
     ),
     table(
       [{ title: "FIGURE" }, { title: "", align: "right" }, { title: "" }],
-      figures.map(({ name, value, unit }): Cell[] => [name, value === null ? "never" : numberText(value), unit]),
+      figures.map(({ name, value, unit }): Cell[] => [
+        name,
+        value === null ? "never" : numberText(value),
+        unit,
+      ]),
       whole,
     ),
-    `${verdict}: ${checks.filter((check) => check.isOk).length} of ${checks.length} checks, in ${seconds} s\n`,
+    `${verdict}: ${passed} of ${checks.length} checks, in ${seconds} s\n`,
   ].join("\n");
 }

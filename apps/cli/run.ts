@@ -1,4 +1,7 @@
-/** One run of the command: arguments → a view, printed; or a failure, told in one line. Gives the exit code. */
+/**
+ * One run of the command: arguments → a view, printed; or a failure, told in one line. Gives the
+ * exit code.
+ */
 import { createRequire } from "node:module";
 import { parse, type Invocation } from "./args.ts";
 import { EXIT, exitCode, failureText } from "./failure.ts";
@@ -58,7 +61,9 @@ async function runCommand(invocation: Run, io: Io): Promise<number> {
   const { command, args, options } = invocation;
   try {
     if (command === "prove") return await runProve(invocation, io);
-    const view = await withStore(options, io.env, (place) => INSPECT[command](place, args, options));
+    const view = await withStore(options, io.env, (place) =>
+      INSPECT[command](place, args, options),
+    );
     print(view, invocation, io);
     return EXIT.ok;
   } catch (error) {
@@ -103,6 +108,8 @@ function layoutOf({ options }: Run, { columns, env }: Io): Layout {
 }
 
 function version(): string {
-  const manifest = createRequire(import.meta.url)("holdfast/package.json") as { readonly version: string };
+  const manifest = createRequire(import.meta.url)("holdfast/package.json") as {
+    readonly version: string;
+  };
   return manifest.version;
 }

@@ -1,4 +1,7 @@
-/** Tables and lists for a terminal: aligned, cut to its width, coloured only where the caller's `paint` does. */
+/**
+ * Tables and lists for a terminal: aligned, cut to its width, coloured only where the caller's
+ * `paint` does.
+ */
 import { columnsOf, cut, visible } from "./text.ts";
 
 export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "blue" | "cyan";
@@ -61,13 +64,26 @@ export function table(
     Math.max(title.length, ...texts.map((row) => columnsOf(row[i] ?? ""))),
   );
   const widths = fit(columns, natural, layout);
-  const lines = [layout.paint("bold", lineOf(columns, columns.map(({ title }) => title), widths))];
+  const lines = [
+    layout.paint(
+      "bold",
+      lineOf(
+        columns,
+        columns.map(({ title }) => title),
+        widths,
+      ),
+    ),
+  ];
   for (const [y, row] of texts.entries()) {
-    const styles = (rows[y] ?? []).map((cell) => (typeof cell === "string" ? undefined : cell.style));
-    lines.push(lineOf(columns, row, widths, (text, i) => {
-      const style = styles[i];
-      return style === undefined ? text : layout.paint(style, text);
-    }));
+    const styles = (rows[y] ?? []).map((cell) =>
+      typeof cell === "string" ? undefined : cell.style,
+    );
+    lines.push(
+      lineOf(columns, row, widths, (text, i) => {
+        const style = styles[i];
+        return style === undefined ? text : layout.paint(style, text);
+      }),
+    );
   }
   return `${lines.join("\n")}\n`;
 }
@@ -119,7 +135,10 @@ function lineOf(
 }
 
 /** A list of names and values, one a line. */
-export function list(entries: readonly (readonly [name: string, value: Cell])[], layout: Layout): string {
+export function list(
+  entries: readonly (readonly [name: string, value: Cell])[],
+  layout: Layout,
+): string {
   const width = Math.max(...entries.map(([name]) => name.length));
   const lines = entries.map(([name, value]) => {
     const text = textOf(value, layout.isFull);

@@ -1,10 +1,14 @@
 /**
- * Text that may hold anything → text that a terminal may show. Stored data is untrusted here: a control character in a payload
- * must never reach the terminal raw, where it could move the cursor, hide text or answer a query.
+ * Text that may hold anything → text that a terminal may show. Stored data is untrusted here: a
+ * control character in a payload must never reach the terminal raw, where it could move the cursor,
+ * hide text or answer a query.
  */
 import type { Data } from "holdfast";
 
-/** Controls, format characters (zero-width, direction), lone surrogates, and the two Unicode line ends. */
+/**
+ * Controls, format characters (zero-width, direction), lone surrogates, and the two Unicode line
+ * ends.
+ */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 /** What `JSON.stringify` leaves as it is among them. */
 const UNSAFE_IN_JSON = /[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu;
@@ -36,8 +40,11 @@ export function jsonText(value: unknown): string {
 
 // Combining marks take no column; East Asian wide characters and emoji take two.
 const MARK = /^\p{M}$/u;
-const WIDE =
-  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}\p{Emoji_Presentation}]$/u;
+const WIDE = new RegExp(
+  String.raw`^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f` +
+    String.raw`\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}\p{Emoji_Presentation}]$`,
+  "u",
+);
 
 function charWidth(char: string): number {
   if (char.length === 1 && char >= " " && char <= "~") return 1;
@@ -55,7 +62,8 @@ export function columnsOf(text: string): number {
 /** The text cut to so many columns; what was cut shows as `…`. */
 export function cut(text: string, columns: number): string {
   // Each character takes a column at least, marks aside: short text need not be measured.
-  if (columnsOf(text.slice(0, columns * 4 + 4)) <= columns && text.length <= columns * 4) return text;
+  if (columnsOf(text.slice(0, columns * 4 + 4)) <= columns && text.length <= columns * 4)
+    return text;
   let out = "";
   let used = 0;
   for (const char of text) {
@@ -67,7 +75,9 @@ export function cut(text: string, columns: number): string {
   return columns === 0 ? "" : `${out}…`;
 }
 
-/** Stored data on one line: text as it is, bytes as hexadecimal digits; at most about `chars` of it. */
+/**
+ * Stored data on one line: text as it is, bytes as hexadecimal digits; at most about `chars` of it.
+ */
 export function dataText(data: Data, chars: number): string {
   if (typeof data === "string") {
     // Cut before escaping, so that a long payload is not walked; an escape may be cut after.
@@ -77,7 +87,10 @@ export function dataText(data: Data, chars: number): string {
   return `${data.byteLength} bytes: ${shown}${shown.length < data.byteLength * 2 ? "…" : ""}`;
 }
 
-/** Stored data as a JSON value: the value that its text stands for, the text if it is no JSON, bytes as base64. */
+/**
+ * Stored data as a JSON value: the value that its text stands for, the text if it is no JSON, bytes
+ * as base64.
+ */
 export function dataJson(data: Data | null): unknown {
   if (data === null || data === "") return null;
   if (typeof data !== "string") return { base64: Buffer.from(data).toString("base64") };

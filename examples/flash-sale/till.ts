@@ -35,8 +35,8 @@ export async function takeOrder(
   return job.complete({ ending: refused.ending }, effects(hf, refused, job.token));
 }
 
-/** How long a careless till looks away between its two commits. */
-const CARELESS_MS = 10;
+/** How long a careless till looks away between its two commits: hardly a kill misses that. */
+const CARELESS_MS = 300;
 
 /**
  * What programs do that have no such commit: the effects first, the completion after. For

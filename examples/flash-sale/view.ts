@@ -101,6 +101,8 @@ export function lineOf(progress: Progress): string {
 
 const EVENTS_SHOWN = 6;
 const BAR_CHARS = 40;
+const MIN_COLUMNS = 20;
+const USUAL_COLUMNS = 80;
 const ESCAPE = "\x1b[";
 const CLEAR_BELOW = "\x1b[J";
 const BOLD = "\x1b[1m";
@@ -142,7 +144,9 @@ class LiveView implements View {
 
   #draw(): void {
     if (this.#progress === undefined) return;
-    const width = (this.#screen.columns ?? 80) - 1;
+    // Some terminals don't know how wide they are.
+    const { columns = 0 } = this.#screen;
+    const width = (columns >= MIN_COLUMNS ? columns : USUAL_COLUMNS) - 1;
     const lines = ["", ...blockOf(this.#progress), "", ...this.#events, ""];
     const up = this.#height === 0 ? "" : `\x1b[${this.#height}A\r`;
     this.#height = lines.length;
@@ -167,10 +171,7 @@ function blockOf(progress: Progress): string[] {
     `  ${bar}${PLAIN} ${BOLD}${share}${PLAIN}  ${ended} of ${total} orders`,
     row("ended", ENDINGS.map((ending) => `${progress.endings[ending]} ${ending}`).join(" · ")),
     row("rate", `${BOLD}${progress.perSecond.toFixed(0)}${PLAIN} orders a second`),
-    row(
-      "waiting",
-      `${progress.waiting}, the oldest for ${ageOf(progress.oldestMs)} · ${progress.held} held`,
-    ),
+    row("waiting", `${waitingOf(progress)} · ${progress.held} held`),
     row("workers", isHurt ? `${RED}${running}${PLAIN}` : running),
     row("kills", `${RED}${killsWanted > 40 ? "" : dots}${PLAIN} ${kills} of ${killsWanted}`),
     row("restarts", String(progress.restarts)),
@@ -179,6 +180,10 @@ function blockOf(progress: Progress): string[] {
 
 function row(name: string, text: string): string {
   return `  ${DIM}${name.padEnd(9)}${PLAIN} ${text}`;
+}
+
+function waitingOf({ waiting, oldestMs }: Progress): string {
+  return waiting === 0 ? "0" : `${waiting}, the oldest for ${ageOf(oldestMs)}`;
 }
 
 function ageOf(ms: number | null): string {

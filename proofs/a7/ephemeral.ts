@@ -1,4 +1,7 @@
-/** Session-bound keys: they live as long as their process, vanish when it is killed, and at once when it ends in order. */
+/**
+ * Session-bound keys: they live as long as their process, vanish when it is killed, and at once
+ * when it ends in order.
+ */
 import { check, figure, until, wait } from "../kit/figures.ts";
 import type { Node } from "../kit/node.ts";
 import type { Findings } from "../proof.ts";
@@ -32,22 +35,35 @@ export async function proveEphemeral(world: World): Promise<Findings> {
     untilTold(world, { revision, keys: held, endMs: killedMs + boundMs }),
   ]);
   const stayed = await count(world, kept);
-  const after = (ms: number | null): string => (ms === null ? "never" : `${Math.round(ms - killedMs)} ms`);
+  const after = (ms: number | null): string =>
+    ms === null ? "never" : `${Math.round(ms - killedMs)} ms`;
   return {
     checks: [
-      check("keys bound to a live session stay", alive === 3 * KEYS, `${alive}/${3 * KEYS} after 1.5 TTLs`),
+      check(
+        "keys bound to a live session stay",
+        alive === 3 * KEYS,
+        `${alive}/${3 * KEYS} after 1.5 TTLs`,
+      ),
       check("they are gone when it ends in order", leftBehind === 0, `${leftBehind} left behind`),
       check(
         `they vanish within TTL + 1 s (${boundMs} ms) of its process's kill`,
         goneMs !== null,
         `${after(goneMs)} after the kill`,
       ),
-      check("and its watchers are told of each", toldMs !== null, `${after(toldMs)} after the kill`),
+      check(
+        "and its watchers are told of each",
+        toldMs !== null,
+        `${after(toldMs)} after the kill`,
+      ),
       check("those of other sessions stay", stayed === KEYS, `${stayed}/${KEYS}`),
     ],
     figures: [
       figure("session TTL", ttlMs, "ms"),
-      figure("keys of a killed process gone after", goneMs === null ? null : goneMs - killedMs, "ms"),
+      figure(
+        "keys of a killed process gone after",
+        goneMs === null ? null : goneMs - killedMs,
+        "ms",
+      ),
     ],
   };
 }
@@ -55,7 +71,9 @@ export async function proveEphemeral(world: World): Promise<Findings> {
 /** Binds keys to the member's session. */
 async function hold(member: Node, prefix: string): Promise<readonly string[]> {
   const keys = Array.from({ length: KEYS }, (_, i) => `${prefix}${i}`);
-  await Promise.all(keys.map((key, value) => member.ask("put", plain({ key, value, isHeld: true }))));
+  await Promise.all(
+    keys.map((key, value) => member.ask("put", plain({ key, value, isHeld: true }))),
+  );
   return keys;
 }
 
@@ -64,9 +82,17 @@ async function count({ kv }: World, keys: readonly string[]): Promise<number> {
 }
 
 /** When none of the keys was there any more; null: not by `endMs`. */
-async function untilGone(world: World, keys: readonly string[], endMs: number): Promise<number | null> {
+async function untilGone(
+  world: World,
+  keys: readonly string[],
+  endMs: number,
+): Promise<number | null> {
   const { clock } = world;
-  const isGone = await until(clock, endMs - clock.monotonicMs(), async () => (await count(world, keys)) === 0);
+  const isGone = await until(
+    clock,
+    endMs - clock.monotonicMs(),
+    async () => (await count(world, keys)) === 0,
+  );
   return isGone ? clock.monotonicMs() : null;
 }
 

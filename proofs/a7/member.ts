@@ -1,6 +1,6 @@
 /**
- * A process that takes part in the contract run: it writes, reads, holds keys and watches, when it is asked to. The broken
- * variant makes the four mistakes that the contract is there to prevent.
+ * A process that takes part in the contract run: it writes, reads, holds keys and watches, when it
+ * is asked to. The broken variant makes the four mistakes that the contract is there to prevent.
  */
 import { Kv } from "holdfast/ports/kv";
 import type { Store } from "holdfast/store";
@@ -33,11 +33,17 @@ export interface WatchTask {
 export interface WatchEvent {
   readonly cursor: number;
   readonly isResync: boolean;
-  readonly changes: readonly { readonly key: string; readonly revision: number; readonly value: number | null }[];
+  readonly changes: readonly {
+    readonly key: string;
+    readonly revision: number;
+    readonly value: number | null;
+  }[];
 }
 
 /** A task or an event as the plain data that it is. */
-export function plain(value: MemberInput | IncrementTask | PutTask | WriteTask | WatchTask | WatchEvent): Json {
+export function plain(
+  value: MemberInput | IncrementTask | PutTask | WriteTask | WatchTask | WatchEvent,
+): Json {
   return value as unknown as Json;
 }
 
@@ -54,9 +60,12 @@ export async function member(link: Link): Promise<void> {
   link.serve("put", (task) => self.put(task as unknown as PutTask));
   link.serve("get", async (key) => self.get(key as string));
   link.serve("present", async (keys) => self.present(keys as readonly string[]));
-  link.serve("write", async (task) => void (await self.write(task as unknown as WriteTask)));
+  link.serve("write", (task) => self.write(task as unknown as WriteTask));
   link.serve("written", async () => self.written);
-  link.serve("watch", async (task) => void self.watch(task as unknown as WatchTask).catch(() => {}));
+  link.serve(
+    "watch",
+    async (task) => void self.watch(task as unknown as WatchTask).catch(() => {}),
+  );
 }
 
 class Member {
@@ -113,7 +122,9 @@ class Member {
   async #read(keys: readonly string[]): Promise<readonly (number | null)[]> {
     const { clock } = this.#store;
     const cached = keys.map((key) => this.#cache.get(key));
-    const isFresh = cached.every((entry) => entry !== undefined && entry.untilMs > clock.monotonicMs());
+    const isFresh = cached.every(
+      (entry) => entry !== undefined && entry.untilMs > clock.monotonicMs(),
+    );
     if (this.#isBroken && isFresh) return cached.map((entry) => entry?.value ?? null);
     const values = (await this.#kv.get(keys)).map((entry) => entry?.value ?? null);
     const untilMs = clock.monotonicMs() + CACHE_MS;
@@ -122,7 +133,7 @@ class Member {
   }
 
   /** A key of its own for each step, a hot key besides, and deletions of earlier ones. */
-  async write({ prefix, count, gapMs }: WriteTask): Promise<void> {
+  async write({ prefix, count, gapMs }: WriteTask): Promise<number> {
     for (let i = 0; i < count; i++) {
       const writes: Promise<unknown>[] = [
         this.#kv.put(`${prefix}own/${i}`, i),
@@ -133,6 +144,7 @@ class Member {
       this.written = i + 1;
       await wait(this.#store.clock, gapMs);
     }
+    return count;
   }
 
   /** Tells of every batch, until the process ends. */

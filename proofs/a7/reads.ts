@@ -1,7 +1,7 @@
 /**
- * Linearizable reads and ordered writes. One process writes and is answered, and only then another one reads: what it reads may not
- * be older. And of two writes of which the second was sent after the first was answered, the second has the greater revision,
- * whatever their keys and processes.
+ * Linearizable reads and ordered writes. One process writes and is answered, and only then another
+ * one reads: what it reads may not be older. And of two writes of which the second was sent after
+ * the first was answered, the second has the greater revision, whatever their keys and processes.
  */
 import { check, figure } from "../kit/figures.ts";
 import type { Findings } from "../proof.ts";
@@ -45,6 +45,12 @@ export async function proveReads({ members, isShort, clock }: World): Promise<Fi
         `${disordered} of ${total} writes were out of order`,
       ),
     ],
-    figures: [figure("write in one process, read in another", (clock.monotonicMs() - startMs) / rounds, "ms")],
+    figures: [
+      figure(
+        "write in one process, read in another",
+        (clock.monotonicMs() - startMs) / rounds,
+        "ms",
+      ),
+    ],
   };
 }

@@ -1,6 +1,7 @@
 /**
- * TTL: a key is there until its time, never seen after it, and watchers are told within 1 s. All instants are the proof's own
- * monotonic clock: a key's end lies between its TTL after the put was sent and its TTL after it was answered.
+ * TTL: a key is there until its time, never seen after it, and watchers are told within 1 s. All
+ * instants are the proof's own monotonic clock: a key's end lies between its TTL after the put was
+ * sent and its TTL after it was answered.
  */
 import { check, figure, until, wait } from "../kit/figures.ts";
 import type { Findings } from "../proof.ts";
@@ -35,13 +36,20 @@ export async function proveTtl(world: World): Promise<Findings> {
   const goneMs = new Map<string, number>();
   const watching = (async () => {
     for await (const { changes } of kv.watch(PREFIX, { cursor: revision, signal: ended.signal })) {
-      for (const { type, key } of changes) if (type === "delete") goneMs.set(key, clock.monotonicMs());
+      for (const { type, key } of changes)
+        if (type === "delete") goneMs.set(key, clock.monotonicMs());
     }
   })().catch(() => {});
-  const lives = await Promise.all(Array.from({ length: isShort ? 8 : 20 }, (_, i) => putOne(world, i)));
+  const lives = await Promise.all(
+    Array.from({ length: isShort ? 8 : 20 }, (_, i) => putOne(world, i)),
+  );
   const looks = await lookUntilGone(world, lives);
   const lastMs = Math.max(...lives.map(({ latestMs }) => latestMs));
-  await until(clock, lastMs + EVENT_WITHIN_MS - clock.monotonicMs(), () => goneMs.size === lives.length);
+  await until(
+    clock,
+    lastMs + EVENT_WITHIN_MS - clock.monotonicMs(),
+    () => goneMs.size === lives.length,
+  );
   ended.abort();
   await watching;
   return judge(lives, looks, goneMs);
@@ -62,7 +70,9 @@ async function putOne({ clock, kv }: World, i: number): Promise<Life> {
   };
 }
 
-/** Reads all keys over and over, in the members' processes, until a while after the last one's end. */
+/**
+ * Reads all keys over and over, in the members' processes, until a while after the last one's end.
+ */
 async function lookUntilGone({ clock, members }: World, lives: readonly Life[]): Promise<Look[]> {
   const keys = lives.map(({ key }) => key);
   const endMs = Math.max(...lives.map(({ latestMs }) => latestMs)) + 100;
@@ -92,13 +102,19 @@ function judge(
       if (present[i] === false && endMs < earliestMs) early++;
     }
   });
-  const lateness = lives.map(({ key, latestMs }) => Math.max(0, (goneMs.get(key) ?? Infinity) - latestMs));
+  const lateness = lives.map(({ key, latestMs }) =>
+    Math.max(0, (goneMs.get(key) ?? Infinity) - latestMs),
+  );
   const slowest = Math.max(...lateness);
   const told = lives.filter(({ key }) => goneMs.has(key)).length;
   const reads = `${looks.length} reads of ${lives.length} keys`;
   return {
     checks: [
-      check("a key with a TTL is never seen after its time", late === 0, `${late} late sights in ${reads}`),
+      check(
+        "a key with a TTL is never seen after its time",
+        late === 0,
+        `${late} late sights in ${reads}`,
+      ),
       check("nor gone before it", early === 0, `${early} early ends in ${reads}`),
       check(
         `its watchers are told within ${EVENT_WITHIN_MS} ms`,

@@ -1,7 +1,8 @@
 /**
- * The watch: a process follows a range of keys while another one writes it, is killed again and again, and is followed by another
- * process that goes on from the last cursor that was heard of. From the batches alone a mirror is kept; in the end it must equal
- * the range, and every key that was ever written must have been told of.
+ * The watch: a process follows a range of keys while another one writes it, is killed again and
+ * again, and is followed by another process that goes on from the last cursor that was heard of.
+ * From the batches alone a mirror is kept; in the end it must equal the range, and every key that
+ * was ever written must have been told of.
  */
 import type { KvList } from "holdfast/ports/kv";
 import { check, figure, until, wait } from "../kit/figures.ts";
@@ -25,11 +26,17 @@ export async function proveWatch(world: World): Promise<Findings> {
   const writing = writer.ask("write", plain({ prefix: PREFIX, count, gapMs: 6 }));
   for (let i = 1; i <= kills; i++) {
     const share = (count * i) / (kills + 1);
-    await until(clock, WRITE_WITHIN_MS, async () => ((await writer.ask("written")) as number) >= share);
+    await until(
+      clock,
+      WRITE_WITHIN_MS,
+      async () => ((await writer.ask("written")) as number) >= share,
+    );
     await watcher.kill();
     await wait(clock, APART_MS);
     watcher = await startWatcher(world, mirror, i);
-    world.say(`${world.engine.kill}: the watcher; the next one went on from revision ${mirror.cursor}`);
+    world.say(
+      `${world.engine.kill}: the watcher; the next one went on from revision ${mirror.cursor}`,
+    );
   }
   await writing;
   const truth = new Map<string, number>();
@@ -70,7 +77,8 @@ class Mirror {
     if (cursor < this.cursor) this.disorders++;
     for (const { key, revision, value } of changes) {
       this.events++;
-      const isNew = revision > this.cursor && revision > (this.#revisions.get(key) ?? 0) && revision <= cursor;
+      const isNew =
+        revision > this.cursor && revision > (this.#revisions.get(key) ?? 0) && revision <= cursor;
       if (!isNew) this.disorders++;
       this.#revisions.set(key, revision);
       if (value === null) this.#values.delete(key);
@@ -96,7 +104,9 @@ function judge(
   truth: ReadonlyMap<string, number>,
   { count, kills }: { readonly count: number; readonly kills: number },
 ): Findings {
-  const missed = Array.from({ length: count }, (_, i) => `${PREFIX}own/${i}`).filter((key) => !mirror.knows(key));
+  const missed = Array.from({ length: count }, (_, i) => `${PREFIX}own/${i}`).filter(
+    (key) => !mirror.knows(key),
+  );
   const differences = mirror.differences(truth);
   return {
     checks: [

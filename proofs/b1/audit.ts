@@ -1,4 +1,7 @@
-/** The judgement, from the sink's own record alone: what arrived, how often, and how soon after a kill work went on. */
+/**
+ * The judgement, from the sink's own record alone: what arrived, how often, and how soon after a
+ * kill work went on.
+ */
 import { readFileSync } from "node:fs";
 import type { SinkLine } from "./mail.ts";
 
@@ -19,7 +22,10 @@ export interface Verdict {
   readonly strays: number;
   readonly extra: number;
   readonly refused: number;
-  /** For each kill: when the last of its jobs began elsewhere, counted from the kill; null: not all did. */
+  /**
+   * For each kill: when the last of its jobs began elsewhere, counted from the kill; null: not all
+   * did.
+   */
   readonly recoveries: readonly (number | null)[];
 }
 

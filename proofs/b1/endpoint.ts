@@ -1,10 +1,17 @@
-/** The endpoint under proof, and the visitors who call it: `POST /mails` enqueues an e-mail and answers 202. */
+/**
+ * The endpoint under proof, and the visitors who call it: `POST /mails` enqueues an e-mail and
+ * answers 202. `POST /bare` answers and does nothing else: what the same server on the same machine
+ * takes for that is printed beside.
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Store } from "holdfast/store";
 import { wait } from "../kit/figures.ts";
 import { Poster, readBody } from "./http.ts";
 import { emails, mailId, type Mail } from "./mail.ts";
+
+/** How many visits there are for each that does nothing. */
+const BARE_EVERY = 4;
 
 export class Endpoint {
   readonly #store: Store;
@@ -23,6 +30,11 @@ export class Endpoint {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
+      if (request.url === "/bare") {
+        await readBody(request);
+        response.writeHead(202).end();
+        return;
+      }
       const mail = JSON.parse(await readBody(request)) as Mail;
       // The mail's own id makes a repeated request harmless.
       await this.#store.handle(emails).add(mail, { id: mail.id });
@@ -44,6 +56,8 @@ export class Visitors {
   readonly #poster: Poster;
   /** Milliseconds from the request to its answer. */
   readonly latencies: number[] = [];
+  /** The same of the requests that do nothing. */
+  readonly bareLatencies: number[] = [];
   /** Mails that the endpoint has promised. */
   readonly promised: Set<string> = new Set();
   #sent = 0;
@@ -67,6 +81,7 @@ export class Visitors {
       const dueMs = startMs + this.#sent * gapMs;
       const leftMs = dueMs - clock.monotonicMs();
       if (leftMs > 0) await wait(clock, leftMs);
+      if (this.#sent % BARE_EVERY === 0) visits.push(this.#visitBare());
       visits.push(this.#visit(mailId(this.#sent++)));
     }
     await Promise.all(visits);
@@ -80,9 +95,19 @@ export class Visitors {
       subject: `Your order ${id}`,
       text: "Thank you! ".repeat(20),
     };
-    const startMs = this.#store.clock.monotonicMs();
-    const status = await this.#poster.post("/mails", mail).catch(() => 0);
-    this.latencies.push(this.#store.clock.monotonicMs() - startMs);
+    const status = await this.#timed("/mails", mail, this.latencies);
     if (status === 202) this.promised.add(id);
+  }
+
+  async #visitBare(): Promise<void> {
+    await this.#timed("/bare", {}, this.bareLatencies);
+  }
+
+  async #timed(path: string, body: unknown, latencies: number[]): Promise<number> {
+    const { clock } = this.#store;
+    const startMs = clock.monotonicMs();
+    const status = await this.#poster.post(path, body).catch(() => 0);
+    latencies.push(clock.monotonicMs() - startMs);
+    return status;
   }
 }

@@ -1,4 +1,7 @@
-/** What the endpoint, the mailers and the sink share: the queue's definition, and the record that the sink keeps. */
+/**
+ * What the endpoint, the mailers and the sink share: the queue's definition, and the record that
+ * the sink keeps.
+ */
 import { queue, unchecked, type QueueDefinition } from "holdfast/jobs";
 import type { Json } from "../kit/node.ts";
 
@@ -21,8 +24,8 @@ export const emails: QueueDefinition<Mail> = queue("emails", {
 });
 
 /**
- * A line of the sink's record. `begin`: a worker hands a mail over; `accepted`: it arrived; `refused`: not now; `broken`: the
- * worker was gone before it had arrived.
+ * A line of the sink's record. `begin`: a worker hands a mail over; `accepted`: it arrived;
+ * `refused`: not now; `broken`: the worker was gone before it had arrived.
  */
 export interface SinkLine {
   readonly atMs: number;

@@ -1,4 +1,7 @@
-/** A worker process that sends mail. The broken one completes the job as soon as the sending has begun. */
+/**
+ * A worker process that sends mail. The broken one completes the job as soon as the sending has
+ * begun.
+ */
 import type { Link } from "../kit/node.ts";
 import { Poster } from "./http.ts";
 import { emails, type Mail, type MailerInput } from "./mail.ts";
@@ -10,14 +13,15 @@ export async function mailer(link: Link): Promise<void> {
   // A killed process takes its connections along.
   link.signal.addEventListener("abort", () => poster.destroy(), { once: true });
 
-  const send = async (mail: Mail, signal: AbortSignal): Promise<void> => {
+  const send = async (mail: Mail, signal?: AbortSignal): Promise<void> => {
     const status = await poster.post("/mail", mail, signal);
-    if (status !== 202) throw new Error(`Expected the sink to take ${mail.id}, it answered ${status}`);
+    if (status !== 202)
+      throw new Error(`Expected the sink to take ${mail.id}, it answered ${status}`);
   };
   store.handle(emails).work(
     async (mail, job) => {
       if (!isBroken) return send(mail, job.signal);
-      send(mail, link.signal).catch(() => {});
+      send(mail).catch(() => {});
     },
     { concurrency },
   );

@@ -1,7 +1,8 @@
 /**
- * The mail sink: an HTTP server in a process of its own that takes 2 s for a mail and keeps its own append-only record, which is
- * what the proof believes. A mail arrives at some instant of those 2 s, a different one for each: a worker that is killed
- * meanwhile leaves some mails that arrived (so that delivering them again is an extra copy) and some that did not.
+ * The mail sink: an HTTP server in a process of its own that takes 2 s for a mail and keeps its own
+ * append-only record, which is what the proof believes. A mail arrives at some instant of those 2
+ * s, a different one for each: a worker that is killed meanwhile leaves some mails that arrived (so
+ * that delivering them again is an extra copy) and some that did not.
  */
 import { appendFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -74,7 +75,8 @@ class Sink {
     return new Promise((resolve) => {
       const accepting = systemClock.timer(acceptMs, accept);
       const answering = systemClock.timer(sleepMs, () => {
-        // On a busy machine both timers may be late, and this one first: the answer never comes before the fact.
+        // On a busy machine both timers may be late, and this one first: the answer never comes
+        // before the fact.
         accept();
         response.writeHead(202).end();
       });

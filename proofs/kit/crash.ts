@@ -1,4 +1,7 @@
-/** A driver whose process can be killed: from that instant no call is answered, not even those under way. */
+/**
+ * A driver whose process can be killed: from that instant no call is answered, not even those under
+ * way.
+ */
 import type { Data } from "holdfast";
 import type {
   Capabilities,

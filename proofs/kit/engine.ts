@@ -1,4 +1,7 @@
-/** The engine under proof: its URL, a namespace of the proof's own, and the nodes that were started on it. */
+/**
+ * The engine under proof: its URL, a namespace of the proof's own, and the nodes that were started
+ * on it.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -143,7 +146,14 @@ class OpenedEngine implements Engine {
     for await (const { key } of kv.scan("", { limit: PURGE_PAGE })) await kv.delete(key);
     for (const { queue: name } of await listQueues(this.store)) {
       const queue = new Queue(this.store, name);
-      for (const state of ["ready", "scheduled", "blocked", "completed", "cancelled", "dead"] as const) {
+      for (const state of [
+        "ready",
+        "scheduled",
+        "blocked",
+        "completed",
+        "cancelled",
+        "dead",
+      ] as const) {
         await queue.purge(state);
       }
     }

@@ -23,7 +23,10 @@ export function wait(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => void clock.timer(ms, resolve));
 }
 
-/** Looks until it holds, or the time is up: gives whether it holds. A bound, never a pause that is hoped to be long enough. */
+/**
+ * Looks until it holds, or the time is up: gives whether it holds. A bound, never a pause that is
+ * hoped to be long enough.
+ */
 export async function until(
   clock: Clock,
   withinMs: number,

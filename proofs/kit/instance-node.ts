@@ -1,4 +1,7 @@
-/** A node on memory: an instance of the program in this process, whose kill is a crash (see `node.ts`). */
+/**
+ * A node on memory: an instance of the program in this process, whose kill is a crash (see
+ * `node.ts`).
+ */
 import { memory, type MemoryState } from "holdfast/engines/memory";
 import { Store } from "holdfast/store";
 import { PROGRAMS, type ProgramName } from "../programs.ts";
@@ -35,12 +38,12 @@ export class InstanceNode implements Node {
     const run = await PROGRAMS[program]();
     await run({
       name,
-      input: structuredClone(input) as Json,
+      input: structuredClone(input),
       signal: node.#ended.signal,
       open: () => node.#open(),
       serve: (task, work) => node.#tasks.serve(task, work),
       tell: (event) => {
-        if (!node.#ended.signal.aborted) onEvent?.(structuredClone(event) as Json);
+        if (!node.#ended.signal.aborted) onEvent?.(structuredClone(event));
       },
     });
     return node;
@@ -55,13 +58,13 @@ export class InstanceNode implements Node {
   }
 
   async ask(task: string, input: Json = null): Promise<Json | undefined> {
-    return this.#questions.ask((no) => void this.#answer(no, task, structuredClone(input) as Json));
+    return this.#questions.ask((no) => void this.#answer(no, task, structuredClone(input)));
   }
 
   async #answer(no: number, task: string, input: Json): Promise<void> {
     try {
       const value = await this.#tasks.run(task, input);
-      this.#questions.answer({ kind: "answer", no, value: structuredClone(value) as Json | undefined });
+      this.#questions.answer({ kind: "answer", no, value: structuredClone(value) });
     } catch (error) {
       this.#questions.answer({ kind: "refusal", no, error: messageOf(error) });
     }

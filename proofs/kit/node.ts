@@ -1,8 +1,9 @@
 /**
- * A node is one process of the program under proof: it is started with an input, asked to do things, tells of others, and can be
- * killed. On an engine that processes share it is a real process and a kill is `kill -9`. On memory, whose state lives in one
- * process, it is an instance of the same program in this process, and a kill makes it a crashed one: from that instant the store
- * does not answer it, nothing it says is heard, and its sockets are cut.
+ * A node is one process of the program under proof: it is started with an input, asked to do
+ * things, tells of others, and can be killed. On an engine that processes share it is a real
+ * process and a kill is `kill -9`. On memory, whose state lives in one process, it is an instance
+ * of the same program in this process, and a kill makes it a crashed one: from that instant the
+ * store does not answer it, nothing it says is heard, and its sockets are cut.
  */
 import type { Store } from "holdfast/store";
 
@@ -19,7 +20,10 @@ export type Json =
 export interface Link {
   readonly name: string;
   readonly input: Json;
-  /** Aborts when the instance is killed in this process, or stopped: what it holds outside of the store ends with it. */
+  /**
+   * Aborts when the instance is killed in this process, or stopped: what it holds outside of the
+   * store ends with it.
+   */
   readonly signal: AbortSignal;
   /** Opens its store; without one in a program that was given none. */
   open(): Promise<Store>;

@@ -36,13 +36,17 @@ export class ProcessNode implements Node {
         resolve();
       });
     });
-    // What it had said before it ended may arrive after that; the channel closes behind its last word.
+    // What it had said before it ended may arrive after that; the channel closes behind its last
+    // word.
     const silent = new Promise<void>((resolve) => void this.#child.once("disconnect", resolve));
     this.#exited = Promise.all([exited, silent]).then(() => undefined);
   }
 
   /** Starts the process and waits until its program is set up. */
-  static async start(options: NodeOptions, start: Omit<Start, "kind" | "name" | "input">): Promise<Node> {
+  static async start(
+    options: NodeOptions,
+    start: Omit<Start, "kind" | "name" | "input">,
+  ): Promise<Node> {
     const node = new ProcessNode(options);
     const ready = new Promise<void>((resolve, reject) => {
       node.#onReady = resolve;
@@ -75,7 +79,8 @@ export class ProcessNode implements Node {
 
   #send(message: ToNode): void {
     this.#child.send(message, (error) => {
-      if (error !== null) this.#gone(`The process of ${this.name} can't be reached: ${error.message}`);
+      if (error !== null)
+        this.#gone(`The process of ${this.name} can't be reached: ${error.message}`);
     });
   }
 

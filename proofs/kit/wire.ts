@@ -3,7 +3,10 @@ import { HoldfastError } from "holdfast";
 import type { ProgramName } from "../programs.ts";
 import type { Json, StoreSettings } from "./node.ts";
 
-/** The first message: who to be. The URL comes here, not in the arguments that every user of the machine can list. */
+/**
+ * The first message: who to be. The URL comes here, not in the arguments that every user of the
+ * machine can list.
+ */
 export interface Start {
   readonly kind: "start";
   readonly name: string;
@@ -41,7 +44,8 @@ export class Tasks {
   }
   async run(name: string, input: Json): Promise<Json | undefined> {
     const work = this.#tasks.get(name);
-    if (work === undefined) throw new TypeError(`Expected a task that the program serves, got ${name}`);
+    if (work === undefined)
+      throw new TypeError(`Expected a task that the program serves, got ${name}`);
     return work(input);
   }
 }

@@ -21,8 +21,8 @@ export function busConformance(options: ConformanceOptions): void {
 }
 
 async function buses(world: World, count: number): Promise<readonly [Bus, Bus, ...Bus[]]> {
-  const all: Bus[] = [];
-  for (let i = 0; i < count; i++) all.push(new Bus(await world.store()));
+  const stores = await Promise.all(Array.from({ length: count }, () => world.store()));
+  const all = stores.map((store) => new Bus(store));
   return all as unknown as readonly [Bus, Bus, ...Bus[]];
 }
 
@@ -35,7 +35,7 @@ async function listening<T>(world: World, bus: Bus, topic: string): Promise<T[]>
     if (typeof message === "string" && message.startsWith("$")) greetings.add(message);
     else heard.push(message);
   });
-  const speaker = new Bus(await world.store());
+  const speaker = new Bus((await world.aside()).store);
   const [hello, last] = [world.name("$hello"), world.name("$last")];
   await world.until("a listener hears", async () => {
     await speaker.publish(topic, hello);

@@ -72,7 +72,7 @@ export class World {
   readonly random: SeededRandom;
   #stores: Store[] = [];
   #drivers: CutDriver[] = [];
-  #own: StoreDriver | undefined;
+  #aside: Promise<{ readonly driver: StoreDriver; readonly store: Store }> | undefined;
   #names = 0;
   readonly #options: ConformanceOptions;
   readonly #others: World[] = [];
@@ -94,7 +94,10 @@ export class World {
 
   /** A store on a handle of its own, in the test's namespace: another process. */
   async store(options: StoreOptions = {}): Promise<Store> {
-    const driver = await this.driver();
+    return this.#storeOn(await this.driver(), options);
+  }
+
+  async #storeOn(driver: StoreDriver, options: StoreOptions): Promise<Store> {
     const { clock, namespace } = this;
     const defaults = { clock, namespace, sessionTtlMs: SESSION_TTL_MS, drainMs: 5_000 } as const;
     const store = await Store.open(driver, { ...defaults, allow: "unsynced", ...options });
@@ -102,7 +105,15 @@ export class World {
     return store;
   }
 
-  /** A bare handle. */
+  /** A process that has no part in the test, for what nobody in it does: the same one each time. */
+  aside(): Promise<{ readonly driver: StoreDriver; readonly store: Store }> {
+    this.#aside ??= this.driver().then(async (driver) => {
+      return { driver, store: await this.#storeOn(driver, {}) };
+    });
+    return this.#aside;
+  }
+
+  /** A bare handle of its own. */
   async driver(): Promise<StoreDriver> {
     const inner = await this.fixture.open();
     const theirs = { ...inner.capabilities };
@@ -119,8 +130,8 @@ export class World {
 
   /** The store's now. */
   async now(): Promise<number> {
-    this.#own ??= await this.driver();
-    const [info] = await this.#own.read([{ read: "store.info" }]);
+    const { driver } = await this.aside();
+    const [info] = await driver.read([{ read: "store.info" }]);
     return info.clockMs;
   }
 
@@ -167,7 +178,7 @@ export class World {
   async crash(): Promise<void> {
     const dead = this.#drivers;
     this.#drivers = [];
-    this.#own = undefined;
+    this.#aside = undefined;
     for (const driver of dead) driver.cut();
     await Promise.all(dead.map((driver) => driver.free()));
     await Promise.all(this.#stores.map((store) => store.close()));
@@ -186,7 +197,7 @@ export class World {
     await Promise.all(this.#drivers.map((driver) => driver.free()));
     this.#stores = [];
     this.#drivers = [];
-    this.#own = undefined;
+    this.#aside = undefined;
   }
 
   /** Another store of the same engine, with a namespace of its own and the same time. */

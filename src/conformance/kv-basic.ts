@@ -27,7 +27,8 @@ async function getData(store: Store, key: string): Promise<KvEntry | null> {
 }
 
 async function twoViews(world: World): Promise<readonly [Kv<number>, Kv<number>]> {
-  return [new Kv<number>(await world.store()), new Kv<number>(await world.store())];
+  const [one, two] = await Promise.all([world.store(), world.store()]);
+  return [new Kv<number>(one), new Kv<number>(two)];
 }
 
 /** Only numbers, and a letter as a number of its own on the way in. */

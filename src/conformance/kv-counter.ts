@@ -5,9 +5,8 @@ import { Kv } from "../ports/kv/index.ts";
 import { concurrently, draw, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
 
 async function counters(world: World, processes: number): Promise<readonly Kv<number>[]> {
-  const views: Kv<number>[] = [];
-  for (let i = 0; i < processes; i++) views.push(new Kv<number>(await world.store()));
-  return views;
+  const stores = await Promise.all(Array.from({ length: processes }, () => world.store()));
+  return stores.map((store) => new Kv<number>(store));
 }
 
 export const kvCounterCases: Cases = {

@@ -94,8 +94,8 @@ function histories(): ReadonlyMap<string, KeyHistory> {
 }
 
 async function clients(world: World, of: ReadonlyMap<string, KeyHistory>): Promise<Client[]> {
-  const views = [new Kv<number>(await world.store()), new Kv<number>(await world.store())];
-  views.push(new Kv<number>(await world.store()));
+  const stores = await Promise.all([world.store(), world.store(), world.store()]);
+  const views = stores.map((store) => new Kv<number>(store));
   return Array.from({ length: CLIENTS }, (_, i) => {
     return new Client(world, views[i % views.length] as Kv<number>, i, of);
   });
@@ -103,10 +103,10 @@ async function clients(world: World, of: ReadonlyMap<string, KeyHistory>): Promi
 
 export const kvHistoryCases: Cases = {
   "Concurrent reads and writes of a key by any processes are linearizable.": async (world) => {
-    for (let round = 0; round < 5; round++) {
+    const { store } = await world.aside();
+    for (let round = 0; round < 3; round++) {
       const of = histories();
       const all = await clients(world, of);
-      const store = await world.store();
       for (const key of of.keys()) await new Kv<number>(store).delete(key);
       await concurrently(CLIENTS, async (i) => {
         for (let step = 0; step < STEPS; step++) await (all[i] as Client).step(step);

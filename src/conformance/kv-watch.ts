@@ -55,12 +55,14 @@ class Watcher {
   }
 }
 
+/** A watch in a process of its own, or in that of the view. */
 async function watching(
   world: World,
   prefix: string,
   options: WatchOptions = {},
+  view?: Kv<number>,
 ): Promise<Watcher> {
-  const kv = new Kv<number>(await world.store());
+  const kv = view ?? new Kv<number>(await world.store());
   return new Watcher(kv, prefix, options).started(world);
 }
 
@@ -162,6 +164,7 @@ export const kvWatchCases: Cases = {
 
   "A watch from the cursor of an earlier batch goes on without a gap, in any process.": async (world) => {
     const kv = new Kv<number>(await world.store());
+    const views = [kv, new Kv<number>(await world.store())];
     const state = new Map<string, number | null>();
     let watcher = await watching(world, "k");
     let cursor = watcher.cursor;
@@ -175,7 +178,7 @@ export const kvWatchCases: Cases = {
       // Cut off wherever it happens to be.
       cursor = watcher.cursor;
       await watcher.stop();
-      watcher = await watching(world, "k", { cursor });
+      watcher = await watching(world, "k", { cursor }, pick(world.random, views));
     }
     const { revision } = await kv.put("k0", -1);
     await watcher.sees(world, "the last change", () => watcher.cursor >= revision);
@@ -265,12 +268,12 @@ export const kvWatchCases: Cases = {
     const kv = new Kv<number>(store);
     const { revision: cursor } = await kv.put("k", 0);
     for (let i = 0; i < 5; i++) await kv.put(`k${i}`, i);
-    const watcher = await watching(world, "k", { cursor, buffer: 4 });
+    const watcher = await watching(world, "k", { cursor, buffer: 4 }, kv);
     const { revision } = await kv.put("last", 1);
     assert.deepEqual(watcher.batches[0]?.changes, []);
     assert.equal(watcher.batches[0]?.isResync, true);
     assert.ok(watcher.cursor < revision);
-    const all = await watching(world, "k", { cursor, buffer: 5 });
+    const all = await watching(world, "k", { cursor, buffer: 5 }, kv);
     assert.equal(all.changes.length, 5);
     for (const buffer of [0, 10_001]) {
       await rejectsArgument(() => kv.watch("", { buffer }).next());

@@ -104,7 +104,10 @@ export async function dump(
   }
 }
 
-/** The records without the time at which they were read. */
+/** The records without the time at which they were read, and without that to which heartbeats move. */
 export function timeless(records: readonly ExportRecord[]): readonly ExportRecord[] {
-  return records.map((each) => (each.record === "partition" ? { ...each, clockMs: 0 } : each));
+  return records.map((each) => {
+    if (each.record === "partition") return { ...each, clockMs: 0 };
+    return each.record === "session" ? { ...each, untilMs: 0 } : each;
+  });
 }

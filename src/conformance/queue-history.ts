@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Settlement } from "../ports/queue/index.ts";
 import type { ClaimedJob, JobState } from "../store/ops.ts";
 import { concurrently, draw, pick, type Cases, type World } from "./kit.ts";
-import { assertCounts, drain, Worker } from "./queue-kit.ts";
+import { assertCounts, drain, startAll, type Worker } from "./queue-kit.ts";
 
 const MAX_LEASED = 8;
 const KEYS = ["k0", "k1", "k2", null] as const;
@@ -165,8 +165,7 @@ async function finish(auditor: Auditor, worker: Worker): Promise<void> {
 }
 
 async function start(world: World, count: number): Promise<readonly Worker[]> {
-  const all: Worker[] = [];
-  for (let i = 0; i < count; i++) all.push(await Worker.start(world));
+  const all = await startAll(world, count);
   await (all[0] as Worker).queue.configure({ maxLeased: MAX_LEASED, maxDeliveries: 1_000_000 });
   return all;
 }
@@ -216,7 +215,7 @@ function assertKilled(error: unknown): void {
 
 /** The session's TTL passes. */
 async function endOf(world: World, session: string): Promise<void> {
-  const store = await world.store();
+  const { store } = await world.aside();
   await store.commit(world.namespace, [{ op: "session.renew", session, ttlMs: 1 }]);
   await world.pass(2);
 }

@@ -81,13 +81,17 @@ export class Worker {
   }
 }
 
+/** So many processes, started at once. */
+export function startAll(world: World, count: number): Promise<Worker[]> {
+  return Promise.all(Array.from({ length: count }, () => Worker.start(world)));
+}
+
 export async function workers(
   world: World,
   count: number,
   rules: QueueRules = {},
 ): Promise<readonly [Worker, Worker, ...Worker[]]> {
-  const all: Worker[] = [];
-  for (let i = 0; i < Math.max(2, count); i++) all.push(await Worker.start(world));
+  const all = await startAll(world, Math.max(2, count));
   await (all[0] as Worker).queue.configure(rules);
   return all as unknown as readonly [Worker, Worker, ...Worker[]];
 }

@@ -117,7 +117,7 @@ export const queueLimitCases: Cases = {
     ];
     const [one] = all;
     for (const rate of rates) {
-      const count = world.isManual ? 200 : 12;
+      const count = world.isManual ? 80 : 12;
       await one.queue.configure({ rate });
       await one.queue.addMany(Array.from({ length: count }, () => ({ payload: "" })));
       assertRate(await starts(world, all, count), rate, slackOf(world));

@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000;
 
 /** Lets time-driven work be done, as any commit does it. */
 async function tick(world: World): Promise<void> {
-  const driver = await world.driver();
+  const { driver } = await world.aside();
   await driver.commit([]);
 }
 

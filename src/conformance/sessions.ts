@@ -12,7 +12,7 @@ export async function loseSession(
   session: Session,
   partition: string = world.namespace,
 ): Promise<void> {
-  const store = await world.store();
+  const { store } = await world.aside();
   const renew = { op: "session.renew", session: session.id, ttlMs: 1 } as const;
   const committed = await store.commit(partition, [renew]);
   assert.ok(committed.ok, "the session was live");

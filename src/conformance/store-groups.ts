@@ -6,6 +6,7 @@ import { Queue } from "../ports/queue/index.ts";
 import type { GroupResult, KvPut, Op } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
 import { concurrently, draw, isRefused, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
+import { dump, timeless } from "./partition.ts";
 import { Worker } from "./queue-kit.ts";
 import { loseSession } from "./sessions.ts";
 
@@ -233,15 +234,6 @@ export const storeGroupCases: Cases = {
 
 /** All that the partition holds, without the store's clock. */
 async function snapshot(world: World): Promise<unknown> {
-  const driver = await world.driver();
-  const records: unknown[] = [];
-  let cursor: string | null = null;
-  do {
-    const page = await driver.export(world.namespace, cursor, 500);
-    for (const record of page.records) {
-      records.push(record.record === "partition" ? { ...record, clockMs: 0 } : record);
-    }
-    ({ cursor } = page);
-  } while (cursor !== null);
-  return records;
+  const { driver } = await world.aside();
+  return timeless(await dump(driver, world.namespace));
 }

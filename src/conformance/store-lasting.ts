@@ -13,15 +13,15 @@ export const storeLastingCases: Cases = {
     run: async (world) => {
       assert.ok(world.fixture.restart !== undefined, "a persistent engine's fixture can restart it");
       await fillPartition(world);
-      const before = await dump(await world.driver(), world.namespace);
+      const before = await dump((await world.aside()).driver, world.namespace);
       await world.crash();
-      const after = await dump(await world.driver(), world.namespace);
+      const after = await dump((await world.aside()).driver, world.namespace);
       assert.deepEqual(timeless(after), timeless(before));
       await world.crash();
       const kv = new Kv<number>(await world.store());
       assert.equal((await kv.get("plain"))?.value, 1);
-      const before2 = (await kv.list()).revision;
-      assert.ok((await kv.put("more", 1)).revision > before2);
+      const { revision } = await kv.list("plain");
+      assert.ok((await kv.put("more", 1)).revision > revision);
     },
   },
 

@@ -33,7 +33,8 @@ async function move(
   options: { readonly limit: number; readonly repeats: number },
 ): Promise<{ readonly to: World; readonly source: StoreDriver; readonly target: StoreDriver }> {
   const to = await world.other();
-  const [source, target] = [await world.driver(), await to.driver()];
+  const source = (await world.aside()).driver;
+  const target = (await to.aside()).driver;
   await source.seal(world.namespace, { isSealed: true, movedTo: "holdfast://there" });
   let cursor: string | null = null;
   do {
@@ -71,7 +72,7 @@ export const storeMoveCases: Cases = {
   "A sealed partition refuses every group with `MOVED` and its new place, its reads go on, and other partitions do not feel it.":
     async (world) => {
       const filled = await fillPartition(world);
-      const driver = await world.driver();
+      const { driver } = await world.aside();
       const before = await dump(driver, world.namespace);
       await driver.seal(world.namespace, { isSealed: true, movedTo: "holdfast://there" });
       const store = await world.store();
@@ -107,7 +108,7 @@ export const storeMoveCases: Cases = {
       assert.deepEqual(comparable(is), comparable(was));
       const kinds = new Set(was.map((each) => each.record));
       assert.deepEqual([...kinds].sort(), ["job", "kv", "mark", "partition", "queue", "session"]);
-      const queues = async (of: World) => (await new Queue(await of.store(), "jobs").stats()).counts;
+      const queues = async (of: World) => (await new Queue((await of.aside()).store, "jobs").stats()).counts;
       assert.deepEqual(await queues(to), await queues(world), "counts too");
     },
 
@@ -124,10 +125,10 @@ export const storeMoveCases: Cases = {
       ({ cursor } = page);
     } while (cursor !== null);
     assert.deepEqual(comparable(await dump(target, to.namespace)), comparable(was));
-    const queue = new Queue(await to.store(), "jobs");
+    const queue = new Queue((await to.aside()).store, "jobs");
     assert.deepEqual(
       (await queue.stats()).counts,
-      (await new Queue(await world.store(), "jobs").stats()).counts,
+      (await new Queue((await world.aside()).store, "jobs").stats()).counts,
     );
   },
 
@@ -164,7 +165,7 @@ export const storeMoveCases: Cases = {
     }
     const kv = new Kv<unknown>(store);
     assert.equal((await kv.get("ttl"))?.value, "ends");
-    const there = new Queue(await world.store(), "jobs");
+    const there = new Queue((await world.aside()).store, "jobs");
     for (const id of ["due-later", "retried"]) {
       assert.equal((await queue.get(id))?.dueMs, (await there.get(id))?.dueMs, id);
     }
@@ -187,7 +188,7 @@ export const storeMoveCases: Cases = {
   "After a move a holder goes on under its session and its token, and loses them as it would have.": async (world) => {
     const { session, held, cancelled } = await fillPartition(world);
     const { to } = await move(world, { limit: 7, repeats: 1 });
-    const store = await to.store();
+    const { store } = await to.aside();
     const queue = new Queue(store, "jobs");
     const base = { op: "queue.settle", queue: "jobs", session: session.id, result: null } as const;
     const idle = { ...base, error: null, delayMs: 0, holdsKey: true } as const;
@@ -215,7 +216,7 @@ export const storeMoveCases: Cases = {
     await fillPartition(world);
     const { source, target, to } = await move(world, { limit: 100, repeats: 1 });
     const { revision } = headOf(await dump(source, world.namespace));
-    const queue = new Queue(await to.store(), "jobs");
+    const queue = new Queue((await to.aside()).store, "jobs");
     assert.equal((await queue.changes(revision)).isResync, true);
     const abort = new AbortController();
     for await (const batch of target.watch(to.namespace, "", revision, abort.signal)) {
@@ -227,9 +228,10 @@ export const storeMoveCases: Cases = {
   "An import into a partition that is in use is refused with `ALREADY_EXISTS` and changes nothing.": async (world) => {
     await fillPartition(world);
     const to = await world.other();
-    const kv = new Kv<number>(await to.store());
+    const kv = new Kv<number>((await to.aside()).store);
     await kv.put("mine", 1);
-    const [source, target] = [await world.driver(), await to.driver()];
+    const source = (await world.aside()).driver;
+  const target = (await to.aside()).driver;
     const page = await source.export(world.namespace, null, 100);
     const before = await dump(target, to.namespace);
     await refuses(target.import(to.namespace, page.records), "ALREADY_EXISTS");
@@ -239,7 +241,7 @@ export const storeMoveCases: Cases = {
   "An export of a partition that was never used is empty, and a cursor that no page gave is refused with `INVALID_DATA`.": async (
     world,
   ) => {
-    const driver = await world.driver();
+    const { driver } = await world.aside();
     const empty = await driver.export(`${world.namespace}/never`, null, 10);
     assert.deepEqual([empty.records, empty.cursor], [[], null]);
     await new Kv<number>(await world.store()).put("k", 1);

@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { sleep } from "../core/signal.ts";
 import { memory, MemoryState } from "../engines/memory/index.ts";
 import type { StoreDriver } from "../store/driver.ts";
-import { Store, type StoreOptions } from "../store/store.ts";
+import { Store, type StoreOptions } from "../store/index.ts";
 import { Chance, type DrawCount } from "./chance.ts";
 import { CALM, swarm, type FaultPlan } from "./faults.ts";
 import { Nemesis } from "./nemesis.ts";

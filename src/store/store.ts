@@ -377,7 +377,10 @@ export class Store extends Lifetime implements SessionHost {
     return this.#driver.durability();
   }
 
-  /** The engine's own counters (for SQLite: waits for the lock, checkpoints); empty where it keeps none. */
+  /**
+   * The engine's own counters (for SQLite: waits for the lock, checkpoints); empty where it keeps
+   * none.
+   */
   async stats(): Promise<object> {
     return (await this.#driver.stats?.()) ?? {};
   }

@@ -146,10 +146,10 @@ describe("a sale through kill -9", () => {
 
 describe("a shop that takes its orders in two commits", () => {
   test("has doubled orders after the same kills, and the audit finds them", async () => {
-    const args = "--processes 2 --kills 3 --count 150 --broken --json".split(" ");
+    const args = "--processes 2 --kills 4 --count 150 --broken --json".split(" ");
     const ended = await run("main.js", args);
     const found = JSON.parse(ended.out) as Report;
-    expect(found["kills"]).toBe(3);
+    expect(found["kills"]).toBe(4);
     expect(found["doubled"]).toBeGreaterThan(0);
     expect(found["isClean"]).toBe(false);
     expect(ended.code).toBe(1);

@@ -165,7 +165,51 @@ class ForgetsTheLimit extends MemoryState {
   }
 }
 
-/** What is broken → how to make it. */
+/** Lets counters cross their bounds. */
+class ForgetsBounds extends MemoryState {
+  override commit(groups: readonly Group[]): readonly GroupResult[] {
+    return super.commit(
+      groups.map(({ partition, ops }) => ({
+        partition,
+        ops: ops.map((op) =>
+          op.op === "kv.add" ? { op: op.op, key: op.key, delta: op.delta } : op,
+        ),
+      })),
+    );
+  }
+}
+
+/** Writes whatever a compare-and-set found. */
+class IgnoresChecks extends MemoryState {
+  override commit(groups: readonly Group[]): readonly GroupResult[] {
+    return super.commit(
+      groups.map(({ partition, ops }) => ({
+        partition,
+        ops: ops.map((op) => (op.op === "kv.check" ? { op: "kv.get", key: op.key } : op)),
+      })),
+    );
+  }
+}
+
+/** Tells no watcher that a key is gone. */
+class HidesDeletions extends MemoryState {
+  constructor(options: { readonly clock: Clock }) {
+    super(options);
+    const { tables } = this;
+    const append = tables.appendJournal.bind(tables);
+    tables.appendJournal = (partition, revision, count, entries) =>
+      append(partition, revision, count, entries.filter((entry) => entry[3] !== 1 || entry[1] !== "k"));
+  }
+}
+
+/** What is broken in `kv` → how to make it. */
+export const BROKEN_KV: Readonly<Record<string, (clock: Clock) => MemoryState>> = {
+  "lets a counter cross its bounds": (clock) => new ForgetsBounds({ clock }),
+  "ignores compare-and-set": (clock) => new IgnoresChecks({ clock }),
+  "hides deletions from watchers": (clock) => new HidesDeletions({ clock }),
+};
+
+/** What is broken in sessions and queues → how to make it. */
 export const BROKEN: Readonly<Record<string, (clock: Clock) => MemoryState>> = {
   "settles under any token": (clock) => new IgnoresTokens({ clock }),
   "gives live leases back": (clock) => new GivesBackEarly({ clock }),

@@ -281,6 +281,8 @@ async function program(instance: Instance, setting: Setting): Promise<void> {
     const store = await instance.open({ namespace: NAMESPACE, sessionTtlMs, drainMs });
     await new Opening(instance, setting, store).run();
     await instance.sleep(10 + instance.random.next() * 500);
+    if (awaited.size === 0) continue;
+    throw new Error(`A store that was closed left results awaited: ${[...awaited].join()}`);
   }
 }
 

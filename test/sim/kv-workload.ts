@@ -6,6 +6,7 @@ import { isHoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import type { MemoryState } from "../../src/engines/memory/index.ts";
 import type { Clock } from "../../src/core/clock.ts";
+import { isLive } from "../../src/engines/shared/embedded/kv-ops.ts";
 import { Bus } from "../../src/ports/bus/index.ts";
 import { Kv } from "../../src/ports/kv/index.ts";
 import {
@@ -20,7 +21,7 @@ import type { Store } from "../../src/store/store.ts";
 
 const NAMESPACE = "shop";
 const WATCHED = "w/";
-const OFFICE = "office";
+const OFFICE = `${WATCHED}office`;
 const STOCK = "stock";
 const COUNTER = "counter";
 
@@ -272,7 +273,7 @@ function truth({ state }: World): Map<string, string> {
   if (partition === undefined) return found;
   const nowMs = state.nowMs();
   for (const row of state.tables.kvRange(partition.no, WATCHED, null, 1_000)) {
-    if (row.expiresMs !== null && row.expiresMs <= nowMs) continue;
+    if (!isLive(state.tables, row, nowMs)) continue;
     found.set(row.key, JSON.parse(row.value as string) as string);
   }
   return found;

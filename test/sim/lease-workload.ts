@@ -3,6 +3,7 @@
  * give it back. What is judged is belief: at no instant may an instance whose session says that it lives hold what the store has
  * given to another, as long as clocks lie no more than a lease can know.
  */
+import type { Clock } from "../../src/core/clock.ts";
 import { isHoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { Queue } from "../../src/ports/queue/index.ts";
@@ -14,7 +15,7 @@ import {
 } from "../../src/sim/index.ts";
 import type { ClaimedJob } from "../../src/store/ops.ts";
 import type { Session } from "../../src/store/session.ts";
-import type { Store } from "../../src/store/store.ts";
+import { Store } from "../../src/store/store.ts";
 
 const NAMESPACE = "leases";
 const QUEUE = "one";
@@ -107,10 +108,16 @@ class Contender {
   }
 }
 
+export interface LeaseOptions {
+  readonly counts?: LeaseCounts;
+  /** What a program sees of its clock; for programs that are blind on purpose. */
+  readonly clock?: (clock: Clock) => Clock;
+}
+
 /** Runs the workload under a seed; throws `SimulationError` if a belief was wrong. */
 export async function leaseWorkload(
   seed: number,
-  counts: LeaseCounts = { claims: 0, lost: 0 },
+  { counts = { claims: 0, lost: 0 }, clock: see = (clock) => clock }: LeaseOptions = {},
 ): Promise<SimulationResult> {
   const ttlMs = 150 + Math.floor(new SeededRandom(seed).next() * 450);
   const holds = new Map<string, Set<Hold>>();
@@ -119,7 +126,10 @@ export async function leaseWorkload(
   const program = async (instance: Instance): Promise<void> => {
     const mine = new Set<Hold>();
     holds.set(instance.name, mine);
-    const store = await instance.open({ namespace: NAMESPACE, sessionTtlMs: ttlMs });
+    const { random } = instance;
+    const clock = see(instance.clock);
+    const options = { namespace: NAMESPACE, sessionTtlMs: ttlMs, label: instance.name };
+    const store = await Store.open(instance.driver(), { ...options, clock, random });
     await new Contender(instance, store, ttlMs, mine).run();
   };
   return simulate(program, {

@@ -16,7 +16,10 @@ export const STATE_STYLES: Readonly<Record<JobState, Style>> = {
   dead: "red",
 };
 
-/** A job for programs: payload, result and progress as the values that their text stands for, with the payload's size. */
+/**
+ * A job for programs: payload, result and progress as the values that their text stands for, with
+ * the payload's size.
+ */
 export function jobJson(job: JobView): Record<string, unknown> {
   return {
     ...job,
@@ -57,7 +60,10 @@ function detail(job: JobView, { done, nowMs, holder }: Words, layout: Layout): s
     ["added", instantText(job.createdMs, nowMs)],
     ["due", job.dueMs === null ? null : instantText(job.dueMs, nowMs)],
     ["finished", job.finishedMs === null ? null : instantText(job.finishedMs, nowMs)],
-    ["held by", job.session === null ? null : `${holder ?? "a session that is over"} (${job.session})`],
+    [
+      "held by",
+      job.session === null ? null : `${holder ?? "a session that is over"} (${job.session})`,
+    ],
     ["token", job.token === null ? null : String(job.token)],
     ["error", job.error],
     ["progress", job.progress === null ? null : dataText(job.progress, chars)],

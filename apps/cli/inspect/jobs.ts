@@ -39,19 +39,28 @@ export async function inspectJobs(
     }
     return redriveAll(queue, options);
   }
-  const extra = (["state", "after", "limit"] as const).find((option) => options[option] !== undefined);
+  const extra = (["state", "after", "limit"] as const).find(
+    (option) => options[option] !== undefined,
+  );
   if (extra !== undefined) throw new UsageError(`Expected no --${extra} with a job's ID`, ABOUT);
   const before = await find(queue, id);
   const done = action === undefined ? null : await act(queue, before, action);
   const job = (await queue.get(id)) ?? before;
   const { clockMs } = await place.hf.store.info();
-  return jobView(job, { done, nowMs: clockMs, holder: (await holders(place)).get(job.session ?? "") });
+  return jobView(job, {
+    done,
+    nowMs: clockMs,
+    holder: (await holders(place)).get(job.session ?? ""),
+  });
 }
 
 async function find(queue: Queue, id: string): Promise<JobView> {
   const job = await queue.get(id);
   if (job !== null) return job;
-  throw new ActionError("NOT_FOUND", `There is no job "${id}" in queue "${queue.name}" of ${queue.partition}`);
+  throw new ActionError(
+    "NOT_FOUND",
+    `There is no job "${id}" in queue "${queue.name}" of ${queue.partition}`,
+  );
 }
 
 /** Does what was asked to one job, and says what came of it. */
@@ -62,19 +71,29 @@ async function act(
 ): Promise<string> {
   if (action !== "cancel") {
     if ((await queue.redrive({ ids: [id] })) === 1) return "redriven";
-    throw new ActionError("CONFLICT", `Expected job "${id}" to be dead, got ${state}: only a dead job is tried again by hand`);
+    throw new ActionError(
+      "CONFLICT",
+      `Expected job "${id}" to be dead, got ${state}: only a dead job is tried again by hand`,
+    );
   }
   const outcome = await queue.cancel(id, { reason: "cancelled by holdfast inspect" });
   if (outcome === "cancelled" || outcome === "requested") return outcome;
-  throw new ActionError("CONFLICT", `Expected job "${id}" to be waiting or leased, got ${state}: it has finished already`);
+  throw new ActionError(
+    "CONFLICT",
+    `Expected job "${id}" to be waiting or leased, got ${state}: it has finished already`,
+  );
 }
 
 async function redriveAll(queue: Queue, options: Options): Promise<View> {
   const state = stateOption(options);
   if (state !== undefined && state !== "dead") {
-    throw new UsageError(`Expected --state dead with --redrive, got "${state}": only dead jobs are redriven`, ABOUT);
+    throw new UsageError(
+      `Expected --state dead with --redrive, got "${state}": only dead jobs are redriven`,
+      ABOUT,
+    );
   }
-  if (options.after !== undefined) throw new UsageError("Expected --redrive without --after: the oldest go first", ABOUT);
+  if (options.after !== undefined)
+    throw new UsageError("Expected --redrive without --after: the oldest go first", ABOUT);
   const max = integerOption(options, "limit", { min: 1, max: Number.MAX_SAFE_INTEGER });
   const redriven = await queue.redrive({ max });
   return {
@@ -85,9 +104,11 @@ async function redriveAll(queue: Queue, options: Options): Promise<View> {
 
 function stateOption(options: Options): JobState | undefined {
   const { state } = options;
-  if (state === undefined || (JOB_STATES as readonly string[]).includes(state)) return state as JobState | undefined;
+  if (state === undefined || (JOB_STATES as readonly string[]).includes(state))
+    return state as JobState | undefined;
   const near = nearest(state, JOB_STATES);
-  const hint = near === undefined ? `expected one of ${JOB_STATES.join(", ")}` : `did you mean "${near}"?`;
+  const hint =
+    near === undefined ? `expected one of ${JOB_STATES.join(", ")}` : `did you mean "${near}"?`;
   throw new UsageError(`Unknown state "${state}": ${hint}`, ABOUT);
 }
 
@@ -112,12 +133,14 @@ async function page(place: Place, queue: Queue, options: Options): Promise<View>
     throw new UsageError("Expected --after with --state: each state is a list of its own", ABOUT);
   }
   const { counts } = await queue.stats();
-  const found = state === undefined ? await mixed(queue, limit) : await queue.list(state, { limit, after });
+  const found =
+    state === undefined ? await mixed(queue, limit) : await queue.list(state, { limit, after });
   const shown: Page = { ...found, counts };
   const { clockMs } = await place.hf.store.info();
   const names = await holders(place);
   const what = state === undefined ? "jobs" : `${state} jobs`;
-  const empty = shown.jobs.length > 0 ? "" : await nothingHere(place, `${what} of queue "${queue.name}"`);
+  const empty =
+    shown.jobs.length > 0 ? "" : await nothingHere(place, `${what} of queue "${queue.name}"`);
   return {
     json: { queue: queue.name, counts, jobs: shown.jobs.map(jobJson), next: shown.next },
     text: (layout) =>
@@ -126,7 +149,10 @@ async function page(place: Place, queue: Queue, options: Options): Promise<View>
 }
 
 /** The first jobs of every state, what runs or waits first. */
-async function mixed(queue: Queue, limit: number): Promise<{ readonly jobs: JobView[]; readonly next: null }> {
+async function mixed(
+  queue: Queue,
+  limit: number,
+): Promise<{ readonly jobs: JobView[]; readonly next: null }> {
   const jobs: JobView[] = [];
   for (const state of ORDER) {
     const left = limit - jobs.length;
@@ -158,7 +184,10 @@ function pageText({ jobs, next, counts }: Page, words: Words, layout: Layout): s
   const rows = jobs.map((job): Cell[] => [
     String(job.seq),
     job.id,
-    { text: job.isCancelRequested ? `${job.state}, cancel asked` : job.state, style: STATE_STYLES[job.state] },
+    {
+      text: job.isCancelRequested ? `${job.state}, cancel asked` : job.state,
+      style: STATE_STYLES[job.state],
+    },
     job.key ?? { text: "-", style: "dim" },
     numberText(job.attempts),
     numberText(job.lost),
@@ -166,17 +195,33 @@ function pageText({ jobs, next, counts }: Page, words: Words, layout: Layout): s
     noteOf(job, words),
     dataText(job.payload, layout.isFull ? Infinity : SHOWN_CHARS),
   ]);
-  return table(COLUMNS, rows, layout) + layout.paint("dim", moreText(jobs.length, next, counts, words.state));
+  return (
+    table(COLUMNS, rows, layout) +
+    layout.paint("dim", moreText(jobs.length, next, counts, words.state))
+  );
 }
 
-function moreText(shown: number, next: number | null, counts: QueueCounts, state: JobState | undefined): string {
-  if (next !== null) return `${numberText(counts[state as JobState])} in all. More: --after ${next}\n`;
+function moreText(
+  shown: number,
+  next: number | null,
+  counts: QueueCounts,
+  state: JobState | undefined,
+): string {
+  if (next !== null)
+    return `${numberText(counts[state as JobState])} in all. More: --after ${next}\n`;
   const total = ORDER.reduce((sum, each) => sum + counts[each], 0);
-  return state === undefined && total > shown ? `${numberText(total)} in all. More: --limit, or --state with --after\n` : "";
+  return state === undefined && total > shown
+    ? `${numberText(total)} in all. More: --limit, or --state with --after\n`
+    : "";
 }
 
-/** What there is to know of a job in this state: until when it waits, who holds it, why it ended. */
-function noteOf({ state, dueMs, session, finishedMs, error, progress }: JobView, words: Words): string {
+/**
+ * What there is to know of a job in this state: until when it waits, who holds it, why it ended.
+ */
+function noteOf(
+  { state, dueMs, session, finishedMs, error, progress }: JobView,
+  words: Words,
+): string {
   const { nowMs, names } = words;
   const why = error === null ? "" : error;
   switch (state) {

@@ -30,8 +30,12 @@ export async function inspectKeys(
   const hasReserved = options.reserved === true || (key ?? prefix).startsWith("$");
   const kv = new Kv<Data>(hf.store, { partition, codec: STORED, hasReserved });
   if (key === undefined) return page(place, kv, prefix, options);
-  const extra = args.length > 0 ? "PREFIX" : (["after", "limit"] as const).find((name) => options[name] !== undefined);
-  if (extra !== undefined) throw new UsageError(`Expected --get without ${extra}: it names one key`, ABOUT);
+  const extra =
+    args.length > 0
+      ? "PREFIX"
+      : (["after", "limit"] as const).find((name) => options[name] !== undefined);
+  if (extra !== undefined)
+    throw new UsageError(`Expected --get without ${extra}: it names one key`, ABOUT);
   const entry = await kv.get(key);
   if (entry !== null) return one(entry);
   throw new ActionError("NOT_FOUND", `There is no key "${key}" in ${kv.partitionName}`);

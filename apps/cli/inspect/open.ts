@@ -1,4 +1,6 @@
-/** Opening a store to look into it: an existing one, for a short time, without a thread of its own. */
+/**
+ * Opening a store to look into it: an existing one, for a short time, without a thread of its own.
+ */
 import { connect, HoldfastError, type Holdfast } from "holdfast";
 import type { Layout } from "../table.ts";
 import type { Options } from "../args.ts";
@@ -55,7 +57,8 @@ async function open(url: string, namespace: string | undefined): Promise<Holdfas
     if (hf.store.capabilities.isShared) return hf;
     await hf.close();
     const { engine } = hf.store.capabilities;
-    const message = `Expected a store that several processes share, got ${engine}: its state lives inside the program and can't be seen from outside`;
+    const why = "its state lives inside the program and can't be seen from outside";
+    const message = `Expected a store that several processes share, got ${engine}: ${why}`;
     throw new HoldfastError("UNSUPPORTED", message);
   } catch (error) {
     throw new OpenError(error);
@@ -63,8 +66,8 @@ async function open(url: string, namespace: string | undefined): Promise<Holdfas
 }
 
 /**
- * The URL for a look: a SQLite file must be there already (a mistyped path must not make an empty store), and needs no writer
- * thread for one command. What the URL says itself stands.
+ * The URL for a look: a SQLite file must be there already (a mistyped path must not make an empty
+ * store), and needs no writer thread for one command. What the URL says itself stands.
  */
 export function forInspection(url: string): string {
   if (!/^sqlite:/i.test(url)) return url;
@@ -72,10 +75,13 @@ export function forInspection(url: string): string {
   const params = new URLSearchParams(at === -1 ? "" : url.slice(at + 1));
   if (!params.has("mode")) params.set("mode", "rw");
   if (!params.has("thread")) params.set("thread", "off");
-  return `${at === -1 ? url : url.slice(0, at)}?${params}`;
+  return `${at === -1 ? url : url.slice(0, at)}?${params.toString()}`;
 }
 
-/** A sentence for an empty list that names where there is something, since a wrong namespace is the usual reason. */
+/**
+ * A sentence for an empty list that names where there is something, since a wrong namespace is the
+ * usual reason.
+ */
 export async function nothingHere(place: Place, what: string): Promise<string> {
   const { store } = place.hf;
   const here = store.partitionName(place.partition);
@@ -83,6 +89,7 @@ export async function nothingHere(place: Place, what: string): Promise<string> {
   const others = partitions.map(({ partition }) => partition).filter((name) => name !== here);
   const shown = others.slice(0, 10).map(visible).join(", ");
   const more = others.length > 10 ? ` and ${others.length - 10} more` : "";
-  const hint = others.length === 0 ? "" : `; this store also holds ${shown}${more} (--namespace, --partition)`;
+  const hint =
+    others.length === 0 ? "" : `; this store also holds ${shown}${more} (--namespace, --partition)`;
   return `No ${what} in ${visible(here)}${hint}.\n`;
 }

@@ -65,7 +65,8 @@ async function allQueues(place: Place): Promise<View> {
 }
 
 function rowOf({ queue, counts, oldestReadyMs, isPaused }: QueueView): Cell[] {
-  const count = (value: number): Cell => (value === 0 ? { text: "0", style: "dim" } : numberText(value));
+  const count = (value: number): Cell =>
+    value === 0 ? { text: "0", style: "dim" } : numberText(value);
   return [
     queue,
     count(counts.ready),
@@ -88,8 +89,13 @@ function oneView(view: QueueView): View {
   return { json: { queue: view }, text: (layout) => detail(view, layout) };
 }
 
-function detail({ queue, counts, isPaused, config, oldestReadyMs }: QueueView, layout: Layout): string {
-  const states = Object.entries(counts).map(([state, count]) => [state, numberText(count)] as const);
+function detail(
+  { queue, counts, isPaused, config, oldestReadyMs }: QueueView,
+  layout: Layout,
+): string {
+  const states = Object.entries(counts).map(
+    ([state, count]) => [state, numberText(count)] as const,
+  );
   return list(
     [
       ["queue", queue],
@@ -108,11 +114,12 @@ function rules(config: QueueConfig): (readonly [string, string])[] {
   const starts =
     rate === null
       ? "no limit"
-      : `${numberText(rate.count)} in ${spanText(rate.perMs)}, burst ${numberText(rate.burst)}${rate.isPerKey ? ", per key" : ""}`;
+      : `${numberText(rate.count)} in ${spanText(rate.perMs)}, burst ${numberText(rate.burst)}`;
+  const scope = rate?.isPerKey === true ? ", per key" : "";
   return [
     ["at once per key", numberText(config.perKey)],
     ["at once in all", limit(config.maxLeased)],
-    ["rate", starts],
+    ["rate", starts + scope],
     ["may wait", limit(config.maxWaiting)],
     ["priority step", spanText(config.ageMs)],
     ["deliveries", `${numberText(config.maxDeliveries)} at most`],

@@ -12,7 +12,10 @@ const COLUMNS: readonly Column[] = [
   { title: "ENDS UNLESS RENEWED IN", align: "right" },
 ];
 
-/** The sessions of the partition: one for each live process that holds something, or held it a moment ago. */
+/**
+ * The sessions of the partition: one for each live process that holds something, or held it a
+ * moment ago.
+ */
 export async function readSessions(place: Place): Promise<readonly SessionView[]> {
   const { store } = place.hf;
   const partition = store.partitionName(place.partition);

@@ -80,14 +80,18 @@ describe("add", () => {
     expect(process.ops("queue.enqueue").map((op) => op.isFresh)).toEqual([true, false, false]);
   });
   test("what is not kept can't be found again, so that its add is not repeated", async () => {
-    const gone = process.store.handle(queue("gone", { input: unchecked<number>(), keep: { ms: 0 } }));
+    const gone = process.store.handle(
+      queue("gone", { input: unchecked<number>(), keep: { ms: 0 } }),
+    );
     process.lostReplies = { op: "queue.enqueue", count: 1 };
     await expect(gone.add(1)).rejects.toMatchObject({ code: "UNAVAILABLE", outcome: "unknown" });
   });
   test("an aborted signal ends it with the signal's reason", async () => {
     const jobs = process.store.handle(mails);
     const reason = new Error("enough");
-    await expect(jobs.add({ to: "ann" }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    await expect(jobs.add({ to: "ann" }, { signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
     expect((await jobs.counts()).ready).toBe(0);
   });
   test("a closed store refuses with CLOSED", async () => {
@@ -108,7 +112,8 @@ describe("input that is wrong is refused before anything is written", () => {
     decode: () => undefined,
   };
   const strange = { ...evil, encode: () => 5 } as unknown as Codec;
-  const badKey = (key: unknown) => queue("k", { input: unchecked<number>(), key: () => key as string });
+  const badKey = (key: unknown) =>
+    queue("k", { input: unchecked<number>(), key: () => key as string });
   test.each([
     ["a failing schema", mails, { to: 5 }, "INVALID_DATA"],
     ["a missing field", mails, {}, "INVALID_DATA"],
@@ -117,9 +122,24 @@ describe("input that is wrong is refused before anything is written", () => {
     ["a function", plain, () => 1, "INVALID_DATA"],
     ["too large a value", plain, "x".repeat(LIMITS.payloadBytes), "TOO_LARGE"],
     ["too many bytes in few characters", plain, "€".repeat(LIMITS.payloadBytes / 2), "TOO_LARGE"],
-    ["no bytes for the bytes codec", queue("b", { input: unchecked<unknown>(), codec: bytesCodec }), "x", "INVALID_DATA"],
-    ["a codec that throws", queue("e", { input: unchecked<unknown>(), codec: evil }), 1, "INVALID_DATA"],
-    ["a codec that gives no data", queue("s", { input: unchecked<unknown>(), codec: strange }), 1, "INVALID_DATA"],
+    [
+      "no bytes for the bytes codec",
+      queue("b", { input: unchecked<unknown>(), codec: bytesCodec }),
+      "x",
+      "INVALID_DATA",
+    ],
+    [
+      "a codec that throws",
+      queue("e", { input: unchecked<unknown>(), codec: evil }),
+      1,
+      "INVALID_DATA",
+    ],
+    [
+      "a codec that gives no data",
+      queue("s", { input: unchecked<unknown>(), codec: strange }),
+      1,
+      "INVALID_DATA",
+    ],
     ["an empty key", badKey(""), 1, "INVALID_DATA"],
     ["an over-long key", badKey("k".repeat(201)), 1, "INVALID_DATA"],
     ["a key that is no text", badKey(5), 1, "INVALID_DATA"],
@@ -161,7 +181,9 @@ describe("input that is wrong is refused before anything is written", () => {
   });
   test("a transaction where there is none to join", async () => {
     const jobs = process.store.handle(mails);
-    await expect(jobs.add({ to: "ann" }, { tx: {} })).rejects.toMatchObject({ code: "UNSUPPORTED" });
+    await expect(jobs.add({ to: "ann" }, { tx: {} })).rejects.toMatchObject({
+      code: "UNSUPPORTED",
+    });
     expect(() => jobs.addIn({}, { to: "ann" })).toThrow(
       expect.objectContaining({ code: "UNSUPPORTED", outcome: "not-applied" }),
     );

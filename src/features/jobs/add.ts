@@ -102,7 +102,8 @@ export function enqueueOp(
     isFresh: id === undefined,
     payload: prepared.payload,
     delayMs: delay,
-    priority: priority === undefined ? 0 : checkInteger("priority", priority, 0, LIMITS.priorityMax),
+    priority:
+      priority === undefined ? 0 : checkInteger("priority", priority, 0, LIMITS.priorityMax),
     key: prepared.key,
     dedupe: dedupe === undefined ? null : checkDedupe(dedupe, delay),
     trace: context.trace,
@@ -176,7 +177,13 @@ export function withAdded(error: unknown, added: number): unknown {
   const { code, retryable, outcome, retryAfterMs } = error;
   const details = { ...error.details, added };
   const message = `${error.message} (the first ${added} jobs of the call were added)`;
-  return new HoldfastError(code, message, { retryable, outcome, retryAfterMs, details, cause: error });
+  return new HoldfastError(code, message, {
+    retryable,
+    outcome,
+    retryAfterMs,
+    details,
+    cause: error,
+  });
 }
 
 /** The same error, naming the input that it is about. */

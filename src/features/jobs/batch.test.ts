@@ -35,7 +35,9 @@ describe("a batch handler", () => {
       },
       { max: 3 },
     );
-    expect(await Promise.all(added.map((job) => job.result()))).toEqual([10, 20, 30, 40, 50, 60, 70]);
+    expect(await Promise.all(added.map((job) => job.result()))).toEqual([
+      10, 20, 30, 40, 50, 60, 70,
+    ]);
     expect(sizes).toEqual([3, 3, 1]);
     expect(worker.stats.completed).toBe(7);
   });
@@ -104,7 +106,11 @@ describe("a batch handler", () => {
     const jobs = process.store.handle(numbers);
     await jobs.addMany(Array.from({ length: 20 }, (_, n) => n));
     const gate = deferred<void>();
-    await using worker = jobs.workBatch(() => gate.promise, { max: 5, concurrency: 2, prefetch: 0 });
+    await using worker = jobs.workBatch(() => gate.promise, {
+      max: 5,
+      concurrency: 2,
+      prefetch: 0,
+    });
     await until(() => worker.stats.running === 2);
     await turns();
     expect(worker.stats).toMatchObject({ running: 2, claimed: 10 });

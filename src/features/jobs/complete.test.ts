@@ -45,11 +45,7 @@ describe("job.complete", () => {
     expect((await kv.get("stock:a"))?.value).toBe(3);
     expect((await next.counts()).ready).toBe(1);
     const groups = process.sent.flat().filter((group) => group.ops.length === 3);
-    expect(groups[0]?.ops.map((op) => op.op)).toEqual([
-      "queue.settle",
-      "kv.add",
-      "queue.enqueue",
-    ]);
+    expect(groups[0]?.ops.map((op) => op.op)).toEqual(["queue.settle", "kv.add", "queue.enqueue"]);
     expect(worker.stats).toMatchObject({ completed: 1, unsettled: 0 });
   });
   test("what refuses it is thrown by complete, with the job still held and nothing written", async () => {
@@ -159,7 +155,9 @@ describe("job.complete", () => {
     const errors: unknown[] = [];
     await using _ = jobs.work(async (_input, job) => {
       const ops = [kv.op.put("k", "v")];
-      errors.push(await job.complete({ state: "?" } as never, ops).catch((error: unknown) => error));
+      errors.push(
+        await job.complete({ state: "?" } as never, ops).catch((error: unknown) => error),
+      );
       return { state: "refused" };
     });
     expect(await added.result()).toEqual({ state: "refused" });

@@ -141,7 +141,9 @@ export class HeldJob implements Job {
   isAnswered = false;
   /** Its handler has let go, or was given up. */
   hasEnded = false;
-  /** A completion under way. */
+  /** Its handler did not stop in time: what it does from now on is its own affair. */
+  isGivenUp = false;
+  /** A completion under way. While there is one, nothing else settles the job: see `Loop.settleWith`. */
   completing: Promise<CompleteOutcome> | undefined;
   #controller: AbortController | undefined;
   #progress: Data | undefined;
@@ -271,16 +273,24 @@ export class HeldJob implements Job {
       throw new LeaseLostError(message, { cause: this.reason });
     }
     if (this.stage === "over") throw this.#closed("The job was settled already");
+    if (this.isGivenUp) throw this.#closed("The handler did not stop in time and was given up");
   }
 
   #closed(why: string): HoldfastError {
     const details = { queue: this.queue, id: this.id };
-    return new HoldfastError("CLOSED", `${why} (job "${this.id}")`, { outcome: "not-applied", details });
+    return new HoldfastError("CLOSED", `${why} (job "${this.id}")`, {
+      outcome: "not-applied",
+      details,
+    });
   }
 }
 
 /** The reason that a job's signal carries. */
-export function stopReason(cause: Exclude<StopCause, "lost">, id: string, timeoutMs: number): HoldfastError {
+export function stopReason(
+  cause: Exclude<StopCause, "lost">,
+  id: string,
+  timeoutMs: number,
+): HoldfastError {
   if (cause === "timeout") {
     const message = `Job "${id}" ran longer than timeoutMs ${timeoutMs}`;
     return new HoldfastError("TIMEOUT", message, { retryable: true, details: { id, why: cause } });

@@ -18,7 +18,14 @@ import type { Random } from "../../core/random.ts";
 import { sleep } from "../../core/signal.ts";
 import type { Queue } from "../../ports/queue/index.ts";
 import { refusalError, type Placed } from "../../store/group.ts";
-import type { Claimed, JobState, Op, QueueSettle, Refusal, SettleOutcome } from "../../store/ops.ts";
+import type {
+  Claimed,
+  JobState,
+  Op,
+  QueueSettle,
+  Refusal,
+  SettleOutcome,
+} from "../../store/ops.ts";
 import type { AskedCancels, Session } from "../../store/session.ts";
 import type { Store } from "../../store/store.ts";
 import type { CompleteOutcome, HeldJob, Settled } from "./job.ts";
@@ -253,7 +260,10 @@ export class Leases {
         const committed = await this.#store.commit(this.#queue.partition, ops);
         if (committed.ok) {
           for (let i = 0; i < entries.length; i++) {
-            this.#tell(entries[i] as Entry, { kind: "applied", state: committed.results[i] as JobState });
+            this.#tell(entries[i] as Entry, {
+              kind: "applied",
+              state: committed.results[i] as JobState,
+            });
           }
           return;
         }

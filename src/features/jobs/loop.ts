@@ -51,7 +51,14 @@ export interface LoopOptions {
 }
 
 /** Why a claim failed for good: asking again can't help. */
-const FATAL = new Set(["CLOSED", "MOVED", "UNSUPPORTED", "MISCONFIGURED", "INCOMPATIBLE", "CORRUPT"]);
+const FATAL = new Set([
+  "CLOSED",
+  "MOVED",
+  "UNSUPPORTED",
+  "MISCONFIGURED",
+  "INCOMPATIBLE",
+  "CORRUPT",
+]);
 
 export class Loop implements Holder {
   readonly queue: Queue;
@@ -106,7 +113,10 @@ export class Loop implements Holder {
     this.#onFatal = parts.onFatal;
     this.#options = options;
     this.#rate = new StartRate(queue.store.clock.monotonicMs());
-    this.#stops.push(queue.onReady(() => this.#hint()), this.#leases.join());
+    this.#stops.push(
+      queue.onReady(() => this.#hint()),
+      this.#leases.join(),
+    );
     this.#delay = new LoopDelay(queue.store.clock, options.maxLoopDelayMs, (isOver, delayMs) => {
       this.#tally.overload(isOver, delayMs);
       if (!isOver) this.#pump();
@@ -345,7 +355,11 @@ export class Loop implements Holder {
     op: QueueSettle,
     ops: readonly Placed[],
   ): Promise<CompleteOutcome> {
-    const outcome = await this.#leases.settleWith(held, op, ops);
+    this.#unsettled++;
+    const outcome = await this.#leases.settleWith(held, op, ops).finally(() => {
+      this.#unsettled--;
+      this.#checkIdle();
+    });
     if (outcome.kind === "refused" || held.stage === "over") return outcome;
     held.stage = "over";
     held.isAnswered = true;
@@ -386,17 +400,25 @@ export class Loop implements Holder {
       case "running":
         return this.#stop(held, "timeout", nowMs);
       case "ending":
-        // It was asked to stop and did not: what it does from now on is its own affair.
-        this.failed(held, held.reason);
+        this.#giveUp(held);
         break;
       case "over":
         break;
     }
     held.deadlineMs = Infinity;
     const { call } = held;
-    if (call === undefined || !call.jobs.every((each) => each.stage === "over")) return;
+    const isDone = call?.jobs.every((each) => each.stage === "over" || each.isGivenUp);
+    if (call === undefined || isDone !== true) return;
     this.#tally.abandoned(held);
     this.ended(call);
+  }
+
+  /** It was asked to stop and did not. A completion of its own that is under way decides first. */
+  #giveUp(held: HeldJob): void {
+    held.isGivenUp = true;
+    const settle = (): void => this.failed(held, held.reason);
+    if (held.completing === undefined) settle();
+    else void held.completing.then(settle, settle);
   }
 
   #stop(held: HeldJob, cause: "timeout" | "cancel" | "drain", nowMs: number): void {

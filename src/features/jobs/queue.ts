@@ -156,7 +156,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
    * that group the error's `outcome` tells. With `id` the whole call may be repeated safely.
    * Errors: as `add`; `details.index` names the input that is wrong.
    */
-  async addMany(inputs: readonly I[], options?: AddManyOptions<I>): Promise<readonly AddedJob<O>[]> {
+  async addMany(
+    inputs: readonly I[],
+    options?: AddManyOptions<I>,
+  ): Promise<readonly AddedJob<O>[]> {
     checkAddMany(inputs, options);
     const ops = await this.#prepareMany(inputs, options);
     const added: AddedJob<O>[] = [];
@@ -328,7 +331,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
    * signal aborts wherever it runs, within a third of the session's TTL at the latest. A job that completes nevertheless is
    * completed. Durable either way. `"finished"`: too late; `"missing"`: there is none.
    */
-  cancel(id: string, options?: Wait & { readonly reason?: string | undefined }): Promise<Cancelled> {
+  cancel(
+    id: string,
+    options?: Wait & { readonly reason?: string | undefined },
+  ): Promise<Cancelled> {
     return this.#queue.cancel(id, options);
   }
 
@@ -338,7 +344,9 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   }
 
   /** Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest. Gives how many. */
-  redrive(options?: BulkOptions & { readonly ids?: readonly string[] | undefined }): Promise<number> {
+  redrive(
+    options?: BulkOptions & { readonly ids?: readonly string[] | undefined },
+  ): Promise<number> {
     return this.#queue.redrive(options);
   }
 

@@ -98,7 +98,9 @@ describe("an awaited result", () => {
     const added = await jobs.add(1);
     const stop = new AbortController();
     const reason = new Error("enough");
-    const timed = expect(added.result({ timeoutMs: 500 })).rejects.toMatchObject({ code: "TIMEOUT" });
+    const timed = expect(added.result({ timeoutMs: 500 })).rejects.toMatchObject({
+      code: "TIMEOUT",
+    });
     const aborted = expect(added.result({ signal: stop.signal })).rejects.toBe(reason);
     await turns();
     stop.abort(reason);

@@ -45,7 +45,12 @@ export class ResultHub {
     const waiter = deferred<JobView>();
     this.#add(id, waiter);
     try {
-      return await waitFor(waiter.promise, this.#queue.store.clock, wait, `The result of job "${id}"`);
+      return await waitFor(
+        waiter.promise,
+        this.#queue.store.clock,
+        wait,
+        `The result of job "${id}"`,
+      );
     } finally {
       this.#remove(id, waiter);
     }

@@ -7,13 +7,7 @@
  */
 import { describeError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
-import {
-  checkInteger,
-  checkMs,
-  checkOneOf,
-  checkOptions,
-  expected,
-} from "../../core/options.ts";
+import { checkInteger, checkMs, checkOneOf, checkOptions, expected } from "../../core/options.ts";
 import type { Random } from "../../core/random.ts";
 
 export interface BackoffOptions {

@@ -23,7 +23,10 @@ export class Rules {
     return this.#first(ops, wait);
   }
 
-  async #first<const O extends readonly Op[]>(ops: O, wait: Wait | undefined): Promise<Committed<O>> {
+  async #first<const O extends readonly Op[]>(
+    ops: O,
+    wait: Wait | undefined,
+  ): Promise<Committed<O>> {
     const all: readonly Op[] = [this.#configure, ...ops];
     const committed = await this.#store.commit(this.#partition, all, wait);
     if (!committed.ok) {
@@ -31,7 +34,10 @@ export class Rules {
       return { ok: false, refusal: { ...refusal, index: Math.max(0, refusal.index - 1) } };
     }
     this.#isKnown = true;
-    const results = committed.results.slice(1) as unknown as Extract<Committed<O>, { ok: true }>["results"];
+    const results = committed.results.slice(1) as unknown as Extract<
+      Committed<O>,
+      { ok: true }
+    >["results"];
     return { ok: true, revision: committed.revision, results };
   }
 

@@ -195,7 +195,9 @@ function checkResults(
     returned.length === count &&
     returned.every((each) => each?.status === "fulfilled" || each?.status === "rejected");
   if (isList) return returned;
-  const got = Array.isArray(returned) ? `${returned.length} of them or other values` : typeof returned;
+  const got = Array.isArray(returned)
+    ? `${returned.length} of them or other values`
+    : typeof returned;
   const message = `Expected a batch handler to return ${count} settled results (what \`Promise.allSettled\` gives) or nothing, got ${got}`;
   throw new HoldfastError("INVALID_DATA", message, { outcome: "not-applied" });
 }

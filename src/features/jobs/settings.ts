@@ -2,7 +2,13 @@
  * The options of a queue: validated once, when the definition is made, with every default filled in; and the rules that the store
  * keeps for the queue, derived from them.
  */
-import { jsonCodec, type Codec, type Schema, type SchemaInput, type SchemaOutput } from "../../core/codec.ts";
+import {
+  jsonCodec,
+  type Codec,
+  type Schema,
+  type SchemaInput,
+  type SchemaOutput,
+} from "../../core/codec.ts";
 import {
   checkFunction,
   checkInteger,
@@ -147,7 +153,10 @@ export function checkQueueOptions(
   });
 }
 
-function configOf(options: QueueOptions<Schema, Schema | undefined>, retry: RetryPolicy): QueueConfig {
+function configOf(
+  options: QueueOptions<Schema, Schema | undefined>,
+  retry: RetryPolicy,
+): QueueConfig {
   const { concurrency, rate, priority, keep, maxWaiting } = options;
   checkOptions("concurrency", concurrency, ["perKey", "max"]);
   checkOptions("priority", priority, ["ageMs"]);
@@ -175,7 +184,9 @@ function checkRate(rate: RateOptions, hasKey: boolean): RateConfig {
   const usual = Math.min(count, Math.max(1, Math.floor((count * QUEUE_DEFAULTS.burstMs) / perMs)));
   const isPerKey = checkOneOf("rate.per", rate.per ?? "queue", ["queue", "key"]) === "key";
   if (isPerKey && !hasKey) {
-    throw new TypeError('Expected `key` with `rate.per` "key", got none: say what the key of a job is');
+    throw new TypeError(
+      'Expected `key` with `rate.per` "key", got none: say what the key of a job is',
+    );
   }
   const burst = checkInteger("rate.burst", rate.burst ?? usual, 1);
   return Object.freeze({ count, perMs, burst, isPerKey });
@@ -185,7 +196,9 @@ function checkSchema(name: string, value: unknown): Schema {
   const isHolder = (typeof value === "object" && value !== null) || typeof value === "function";
   const standard = isHolder ? (value as Partial<Schema>)["~standard"] : undefined;
   if (standard?.version === 1 && typeof standard.validate === "function") return value as Schema;
-  throw new TypeError(expected(name, "a Standard Schema (zod, valibot, arktype ..., or `unchecked<T>()`)", value));
+  throw new TypeError(
+    expected(name, "a Standard Schema (zod, valibot, arktype ..., or `unchecked<T>()`)", value),
+  );
 }
 
 function checkCodec(codec: Codec): void {
@@ -195,5 +208,6 @@ function checkCodec(codec: Codec): void {
     typeof codec.name === "string" &&
     typeof codec.encode === "function" &&
     typeof codec.decode === "function";
-  if (!isCodec) throw new TypeError(expected("codec", "an object with `name`, `encode`, `decode`", codec));
+  if (!isCodec)
+    throw new TypeError(expected("codec", "an object with `name`, `encode`, `decode`", codec));
 }

@@ -93,7 +93,8 @@ export class Tally {
       const tookMs = this.#clock.monotonicMs() - held.startedMs;
       this.#meters.handlerMs.record(tookMs, this.#attributes);
     }
-    if (failure !== undefined) this.#tell({ type: "failed", job: about(held), error: failure, state });
+    if (failure !== undefined)
+      this.#tell({ type: "failed", job: about(held), error: failure, state });
   }
 
   lost(held: HeldJob, error: unknown): void {

@@ -246,10 +246,14 @@ describe("a store that is down", () => {
     const port = new Queue(process.store, "numbers");
     const { jobs: views } = await port.list("leased");
     const second = views[1];
-    await port.settle(await process.store.session(), { seq: second?.seq ?? 0, token: second?.token ?? 0 }, {
-      outcome: "dead",
-      error: "by hand",
-    });
+    await port.settle(
+      await process.store.session(),
+      { seq: second?.seq ?? 0, token: second?.token ?? 0 },
+      {
+        outcome: "dead",
+        error: "by hand",
+      },
+    );
     for (const gate of gates) gate.resolve();
     await until(() => worker.stats.completed === 2 && worker.stats.lost === 1);
     expect(await jobs.counts()).toMatchObject({ completed: 2, dead: 1, leased: 0 });

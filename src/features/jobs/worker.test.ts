@@ -370,7 +370,11 @@ describe("cancel", () => {
     await until(() => job.signal.aborted);
     expect(job.signal.reason).toMatchObject({ code: "CLOSED", details: { why: "cancelled" } });
     await until(() => worker.stats.cancelled === 1);
-    expect(await jobs.get(added.id)).toMatchObject({ state: "cancelled", error: "fraud", attempts: 0 });
+    expect(await jobs.get(added.id)).toMatchObject({
+      state: "cancelled",
+      error: "fraud",
+      attempts: 0,
+    });
   });
   test("a job that completes nevertheless is completed", async () => {
     const jobs = process.store.handle(numbers);
@@ -389,9 +393,7 @@ describe("cancel", () => {
     expect(await added.result()).toBe("done");
   });
   test("a handler that does not stop is given up after graceMs, and its late result discarded", async () => {
-    const jobs = process.store.handle(
-      queue("deaf", { input: unchecked<number>(), graceMs: 500 }),
-    );
+    const jobs = process.store.handle(queue("deaf", { input: unchecked<number>(), graceMs: 500 }));
     const added = await jobs.add(1);
     const gate = deferred<void>();
     await using worker = jobs.work(async () => {

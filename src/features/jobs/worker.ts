@@ -11,7 +11,13 @@ import type { Timer } from "../../core/clock.ts";
 import { isHoldfastError } from "../../core/errors.ts";
 import { Lifetime } from "../../core/lifetime.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { checkFunction, checkInteger, checkMs, checkOptions, expected } from "../../core/options.ts";
+import {
+  checkFunction,
+  checkInteger,
+  checkMs,
+  checkOptions,
+  expected,
+} from "../../core/options.ts";
 import { deferred } from "../../core/signal.ts";
 import type { Queue } from "../../ports/queue/index.ts";
 import { leasesOf } from "./leases.ts";
@@ -93,11 +99,19 @@ export function checkWork(options: WorkOptions | undefined, queue: QueueSettings
   return checkShared(options, queue, 1, options?.concurrency ?? WORKER_DEFAULTS.concurrency);
 }
 
-export function checkBatch(options: BatchOptions | undefined, queue: QueueSettings): WorkerSettings {
+export function checkBatch(
+  options: BatchOptions | undefined,
+  queue: QueueSettings,
+): WorkerSettings {
   checkOptions("options", options, [...KNOWN, "max"]);
   const { max, concurrency, ...shared } = options ?? {};
   const batch = checkInteger("max", max ?? WORKER_DEFAULTS.batch, 1, BATCH_MAX);
-  const calls = checkInteger("concurrency", concurrency ?? WORKER_DEFAULTS.batchConcurrency, 1, BATCH_MAX);
+  const calls = checkInteger(
+    "concurrency",
+    concurrency ?? WORKER_DEFAULTS.batchConcurrency,
+    1,
+    BATCH_MAX,
+  );
   return checkShared(shared, queue, batch, calls);
 }
 
@@ -120,7 +134,15 @@ function checkShared(
   if (observe !== undefined) checkFunction("observe", observe);
   const isLimited = queue.config.rate !== null || queue.config.maxLeased !== null;
   const prefetchMax = isLimited ? 0 : ahead;
-  return { concurrency, batch, prefetch: prefetchMax, signal, drainMs, maxLoopDelayMs: maxMs, observe };
+  return {
+    concurrency,
+    batch,
+    prefetch: prefetchMax,
+    signal,
+    drainMs,
+    maxLoopDelayMs: maxMs,
+    observe,
+  };
 }
 
 /** What `work()` gives. It is closed by `close()`, by its signal, at the end of `await using`, or with its store. */

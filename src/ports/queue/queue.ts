@@ -94,6 +94,8 @@ const PAGE_ROWS = 100;
  */
 const CHUNK_JOBS = 1_000;
 const CHUNK_BYTES = 1_048_576;
+/** Jobs of a long add that are checked in one turn of the loop: some 5 ms. */
+const CHECKED_PER_TURN = 4_096;
 
 const NO_COUNTS: QueueView["counts"] = Object.freeze({
   ready: 0,
@@ -171,7 +173,12 @@ export class Queue {
     if (!Array.isArray(jobs)) throw new TypeError(expected("jobs", "an array", jobs));
     checkInteger("jobs.length", jobs.length, 0, LIMITS.addMany);
     checkWait(wait);
-    const enqueues = jobs.map((job) => ops.enqueue(this.name, job, this.#freshId));
+    const enqueues: QueueEnqueue[] = [];
+    for (const job of jobs as readonly JobInput[]) {
+      enqueues.push(ops.enqueue(this.name, job, this.#freshId));
+      // A long list must not block the loop, or the session with it.
+      if (enqueues.length % CHECKED_PER_TURN === 0) await this.store.clock.yield();
+    }
     const added: Enqueued[] = [];
     while (added.length < enqueues.length) {
       const chunk = this.#chunk(enqueues, added.length);

@@ -15,8 +15,8 @@ export function openSession(scope: Scope, op: SessionOpen): null {
   if (row === undefined) {
     const { session: id, label, ttlMs } = op;
     tables.createSession({ partition: partition.no, id, label, ttlMs, untilMs, isEnded: false });
-  } else if (!row.isEnded) {
-    // The same open again, after an answer that was lost.
+  } else {
+    // The same open again, after an answer that was lost; one that is over was refused.
     row.untilMs = untilMs;
     tables.saveSession(row);
   }

@@ -1,0 +1,716 @@
+// mentioned by exported declarations, exported by none
+
+// src/core/codec.d.ts
+type SchemaInput<S> = S extends StandardSchemaV1<infer I, unknown> ? I : never;
+
+// src/core/codec.d.ts
+type SchemaOutput<S> = S extends StandardSchemaV1<unknown, infer O> ? O : never;
+
+// src/core/lifetime.d.ts
+abstract class Lifetime implements AsyncDisposable {
+    #private;
+    constructor(what: string);
+    get state(): LifetimeState;
+    protected checkRunning(): void;
+    close(): Promise<void>;
+    protected abstract drain(): Promise<void>;
+    [Symbol.asyncDispose](): Promise<void>;
+}
+
+// src/core/lifetime.d.ts
+type LifetimeState = "running" | "draining" | "closed";
+
+// src/engines/memory/queue-tables.d.ts
+class QueueTables {
+    #private;
+    queueByName(partition: number, name: string): QueueRow | undefined;
+    queueByNo(no: number): QueueRow | undefined;
+    createQueue(partition: number, name: string, config: QueueConfig): QueueRow;
+    saveQueue(): void;
+    queues(partition: number): QueueRow[];
+    job(queue: number, seq: number): JobRow | undefined;
+    jobById(queue: number, id: string): JobRow | undefined;
+    insertJob(row: JobRow): void;
+    saveJob(): void;
+    deleteJob(row: JobRow): void;
+    jobRange(queue: number, after: number | null, limit: number): JobRow[];
+    putReady(queue: number, rank: number, seq: number): void;
+    deleteReady(queue: number, rank: number, seq: number): void;
+    takeReady(queue: number, max: number): JobRow[];
+    firstReady(queue: number): {
+        readonly rank: number;
+        readonly seq: number;
+    } | undefined;
+    putScheduled(queue: number, dueMs: number, seq: number): void;
+    deleteScheduled(queue: number, dueMs: number, seq: number): void;
+    takeDue(queue: number, nowMs: number, max: number): JobRow[];
+    nextDueMs(queue: number): number | undefined;
+    putBlocked(queue: number, key: string, seq: number): void;
+    deleteBlocked(queue: number, key: string, seq: number): void;
+    firstBlocked(queue: number, key: string): number | undefined;
+    waitingRange(queue: number, state: WaitingState, after: number | null, limit: number): number[];
+    keyRow(queue: number, key: string): KeyRow | undefined;
+    saveKey(row: KeyRow): void;
+    deleteKey(row: KeyRow): void;
+    lease(session: number, seq: number): LeaseRow | undefined;
+    leaseOfJob(queue: number, seq: number): LeaseRow | undefined;
+    insertLease(row: LeaseRow): void;
+    saveLease(): void;
+    deleteLease(row: LeaseRow): void;
+    leasesOfSession(session: number, limit: number): LeaseRow[];
+    leaseCount(session: number): number;
+    cancelsOfSession(session: number): LeaseRow[];
+    leaseRange(queue: number, after: number | null, limit: number): LeaseRow[];
+    finished(queue: number, seq: number): FinishedRow | undefined;
+    insertFinished(row: FinishedRow): void;
+    deleteFinished(row: FinishedRow): void;
+    finishedRange(queue: number, state: FinishedState, after: number | null, limit: number): FinishedRow[];
+    finishedExpired(nowMs: number, limit: number): FinishedRow[];
+    mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined;
+    saveMark(row: MarkRow): void;
+    deleteMark(row: MarkRow): void;
+    marksExpired(nowMs: number, limit: number): MarkRow[];
+    markRange(queue: number, after: {
+        readonly kind: string;
+        readonly name: string;
+    } | null, limit: number): MarkRow[];
+}
+
+// src/engines/memory/tables.d.ts
+class MemoryTables extends QueueTables implements Tables {
+    #private;
+    partitionByName(name: string): PartitionRow | undefined;
+    partitionByNo(no: number): PartitionRow;
+    createPartition(name: string): PartitionRow;
+    savePartition(): void;
+    partitions(): PartitionRow[];
+    kv(partition: number, key: string): KvRow | undefined;
+    saveKv(row: KvRow): void;
+    deleteKv(row: KvRow): void;
+    kvRange(partition: number, prefix: string, after: string | null, limit: number): KvRow[];
+    kvExpired(nowMs: number, limit: number): KvRow[];
+    kvOfSession(partition: number, session: string, limit: number): KvRow[];
+    session(partition: number, id: string): SessionRow | undefined;
+    sessionByNo(no: number): SessionRow | undefined;
+    createSession(row: Omit<SessionRow, "no">): SessionRow;
+    saveSession(): void;
+    deleteSession(row: SessionRow): void;
+    sessionsOver(nowMs: number, limit: number): SessionRow[];
+    sessions(partition: number): SessionRow[];
+    appendJournal(partition: number, revision: number, count: number, entries: readonly JournalEntry[]): void;
+    journal(partition: number, after: number, limit: number): JournalEntry[][];
+    trimJournal(partition: number, count: number): number | undefined;
+    publish(_partition: number, _topic: string, _message: Data): void;
+}
+
+// src/engines/shared/embedded/channels.d.ts
+class Channels {
+    #private;
+    subscribe(channel: Channel, listen: Listen): () => void;
+    onChange(listen: () => void): () => void;
+    get isWatched(): boolean;
+    get hasBus(): boolean;
+    emit(channel: Channel, message: Data | null): void;
+    emitChange(): void;
+    emitAll(): void;
+}
+
+// src/engines/shared/embedded/channels.d.ts
+type Listen = (message: Data | null) => void;
+
+// src/engines/shared/embedded/scope.d.ts
+interface Message {
+    readonly channel: Channel;
+    readonly message: Data;
+}
+
+// src/engines/shared/embedded/store-clock.d.ts
+class StoreClock {
+    #private;
+    constructor(clock: Clock);
+    nowMs(highWaterMs: number): number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface Counts {
+    ready: number;
+    leased: number;
+    scheduled: number;
+    blocked: number;
+    completed: number;
+    cancelled: number;
+    dead: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface FinishedRow {
+    readonly queue: number;
+    readonly seq: number;
+    readonly state: FinishedState;
+    readonly finishedMs: number;
+    readonly expiresMs: number;
+    readonly result: Data | null;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+type FinishedState = "completed" | "cancelled" | "dead";
+
+// src/engines/shared/embedded/tables.d.ts
+interface JobRow {
+    readonly seq: number;
+    readonly queue: number;
+    readonly id: string;
+    readonly key: string | null;
+    readonly priority: number;
+    payload: Data;
+    attempts: number;
+    lost: number;
+    readonly createdMs: number;
+    state: WaitingState;
+    at: number;
+    holdsKey: boolean;
+    error: string | null;
+    readonly trace: string | null;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+type JournalEntry = readonly [revision: number, port: "k", key: string, isGone: 0 | 1] | readonly [revision: number, port: "q", queue: number, seq: number, state: string];
+
+// src/engines/shared/embedded/tables.d.ts
+interface KeyRow {
+    readonly queue: number;
+    readonly key: string;
+    active: number;
+    waiting: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface KvRow {
+    readonly partition: number;
+    readonly key: string;
+    value: Data;
+    revision: number;
+    expiresMs: number | null;
+    session: string | null;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface LeaseRow {
+    readonly session: number;
+    readonly seq: number;
+    readonly queue: number;
+    readonly token: number;
+    isCancelRequested: boolean;
+    progress: Data | null;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface MarkRow {
+    readonly queue: number;
+    readonly kind: "dedupe" | "rate";
+    readonly name: string;
+    readonly value: number;
+    readonly id: string | null;
+    readonly expiresMs: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface PartitionRow {
+    readonly no: number;
+    readonly name: string;
+    revision: number;
+    nextSeq: number;
+    isSealed: boolean;
+    movedTo: string | null;
+    journalCount: number;
+    journalFloor: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface QueueRow {
+    readonly no: number;
+    readonly partition: number;
+    readonly name: string;
+    config: QueueConfig;
+    isPaused: boolean;
+    rateMs: number;
+    readonly counts: Counts;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface SessionRow {
+    readonly no: number;
+    readonly partition: number;
+    readonly id: string;
+    readonly label: string;
+    ttlMs: number;
+    untilMs: number;
+    isEnded: boolean;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface Tables {
+    partitionByName(name: string): PartitionRow | undefined;
+    partitionByNo(no: number): PartitionRow;
+    createPartition(name: string): PartitionRow;
+    savePartition(row: PartitionRow): void;
+    partitions(): PartitionRow[];
+    kv(partition: number, key: string): KvRow | undefined;
+    saveKv(row: KvRow): void;
+    deleteKv(row: KvRow): void;
+    kvRange(partition: number, prefix: string, after: string | null, limit: number): KvRow[];
+    kvExpired(nowMs: number, limit: number): KvRow[];
+    kvOfSession(partition: number, session: string, limit: number): KvRow[];
+    queueByName(partition: number, name: string): QueueRow | undefined;
+    queueByNo(no: number): QueueRow | undefined;
+    createQueue(partition: number, name: string, config: QueueConfig): QueueRow;
+    saveQueue(row: QueueRow): void;
+    queues(partition: number): QueueRow[];
+    job(queue: number, seq: number): JobRow | undefined;
+    jobById(queue: number, id: string): JobRow | undefined;
+    insertJob(row: JobRow): void;
+    saveJob(row: JobRow): void;
+    deleteJob(row: JobRow): void;
+    jobRange(queue: number, after: number | null, limit: number): JobRow[];
+    putReady(queue: number, rank: number, seq: number): void;
+    deleteReady(queue: number, rank: number, seq: number): void;
+    takeReady(queue: number, max: number): JobRow[];
+    firstReady(queue: number): {
+        readonly rank: number;
+        readonly seq: number;
+    } | undefined;
+    putScheduled(queue: number, dueMs: number, seq: number): void;
+    deleteScheduled(queue: number, dueMs: number, seq: number): void;
+    takeDue(queue: number, nowMs: number, max: number): JobRow[];
+    nextDueMs(queue: number): number | undefined;
+    putBlocked(queue: number, key: string, seq: number): void;
+    deleteBlocked(queue: number, key: string, seq: number): void;
+    firstBlocked(queue: number, key: string): number | undefined;
+    waitingRange(queue: number, state: WaitingState, after: number | null, limit: number): number[];
+    keyRow(queue: number, key: string): KeyRow | undefined;
+    saveKey(row: KeyRow): void;
+    deleteKey(row: KeyRow): void;
+    lease(session: number, seq: number): LeaseRow | undefined;
+    leaseOfJob(queue: number, seq: number): LeaseRow | undefined;
+    insertLease(row: LeaseRow): void;
+    saveLease(row: LeaseRow): void;
+    deleteLease(row: LeaseRow): void;
+    leasesOfSession(session: number, limit: number): LeaseRow[];
+    leaseCount(session: number): number;
+    cancelsOfSession(session: number): LeaseRow[];
+    leaseRange(queue: number, after: number | null, limit: number): LeaseRow[];
+    finished(queue: number, seq: number): FinishedRow | undefined;
+    insertFinished(row: FinishedRow): void;
+    deleteFinished(row: FinishedRow): void;
+    finishedRange(queue: number, state: FinishedState, after: number | null, limit: number): FinishedRow[];
+    finishedExpired(nowMs: number, limit: number): FinishedRow[];
+    mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined;
+    saveMark(row: MarkRow): void;
+    deleteMark(row: MarkRow): void;
+    marksExpired(nowMs: number, limit: number): MarkRow[];
+    markRange(queue: number, after: {
+        kind: string;
+        name: string;
+    } | null, limit: number): MarkRow[];
+    session(partition: number, id: string): SessionRow | undefined;
+    sessionByNo(no: number): SessionRow | undefined;
+    createSession(row: Omit<SessionRow, "no">): SessionRow;
+    saveSession(row: SessionRow): void;
+    deleteSession(row: SessionRow): void;
+    sessionsOver(nowMs: number, limit: number): SessionRow[];
+    sessions(partition: number): SessionRow[];
+    appendJournal(partition: number, revision: number, count: number, entries: readonly JournalEntry[]): void;
+    journal(partition: number, after: number, limit: number): JournalEntry[][];
+    trimJournal(partition: number, count: number): number | undefined;
+    publish(partition: number, topic: string, message: Data): void;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+type WaitingState = "ready" | "scheduled" | "blocked";
+
+// src/engines/sqlite/connect.d.ts
+const MODES: readonly ["ro", "rw", "rwc"];
+
+// src/engines/sqlite/connect.d.ts
+const NETWORK: readonly ["refuse", "allow"];
+
+// src/engines/sqlite/connect.d.ts
+const SWITCH: readonly ["on", "off"];
+
+// src/engines/sqlite/database.d.ts
+interface DatabaseOptions {
+    readonly readonly?: boolean;
+    readonly fileMustExist?: boolean;
+    readonly timeout?: number;
+}
+
+// src/engines/sqlite/executor.d.ts
+interface Executor {
+    commit(groups: readonly Group[]): Promise<Committed>;
+    import(partition: string, records: readonly ExportRecord[]): Promise<Committed>;
+    seal(partition: string, seal: Seal): Promise<Committed>;
+    durability(): Promise<Durability>;
+    stats(): Promise<WriterStats>;
+    watch(isOn: boolean): void;
+    close(): Promise<void>;
+}
+
+// src/engines/sqlite/foreign.d.ts
+interface Foreign {
+    readonly channels: readonly Channel[];
+    readonly messages: readonly Message[];
+}
+
+// src/engines/sqlite/store.d.ts
+class Hints {
+    readonly channels: Channels;
+    tell({ channels, messages }: Foreign, isDirty: boolean): void;
+}
+
+// src/engines/sqlite/store.d.ts
+interface SqliteStoreOptions {
+    readonly path: string;
+    readonly Class: DatabaseClass;
+    readonly reader: Database;
+    readonly writes: Writes;
+    readonly clock: Clock;
+}
+
+// src/engines/sqlite/store.d.ts
+type Writes = {
+    readonly executor: Executor;
+} | {
+    readonly refusal: HoldfastError;
+};
+
+// src/engines/sqlite/writer.d.ts
+interface Committed {
+    readonly results: readonly GroupResult[];
+    readonly channels: readonly Channel[];
+    readonly messages: readonly Message[];
+    readonly isDirty: boolean;
+}
+
+// src/engines/sqlite/writer.d.ts
+interface Seal {
+    readonly isSealed: boolean;
+    readonly movedTo: string | null;
+}
+
+// src/features/jobs/add.d.ts
+interface AddTiming {
+    readonly delayMs?: number | undefined;
+    readonly priority?: number | undefined;
+}
+
+// src/features/jobs/job.d.ts
+interface Call {
+    readonly jobs: readonly HeldJob[];
+    isOver: boolean;
+    onStop: ((reason: unknown) => void) | undefined;
+}
+
+// src/features/jobs/job.d.ts
+type CompleteOutcome = {
+    readonly kind: "applied";
+    readonly results: readonly unknown[] | null;
+} | {
+    readonly kind: "refused";
+    readonly refusal: Refusal;
+}
+ | {
+    readonly kind: "lost";
+    readonly error: HoldfastError;
+};
+
+// src/features/jobs/job.d.ts
+class HeldJob implements Job {
+    #private;
+    readonly claimed: ClaimedJob;
+    readonly session: Session;
+    readonly queue: string;
+    readonly worker: Holder;
+    stage: Stage;
+    cause: StopCause | undefined;
+    reason: unknown;
+    deadlineMs: number;
+    startedMs: number;
+    call: Call | undefined;
+    isAnswered: boolean;
+    hasEnded: boolean;
+    completing: Promise<CompleteOutcome> | undefined;
+    constructor(queue: string, claimed: ClaimedJob, session: Session, worker: Holder);
+    get id(): string;
+    get key(): string | undefined;
+    get priority(): number;
+    get attempt(): number;
+    get delivery(): number;
+    get token(): bigint;
+    get waitedMs(): number;
+    get signal(): AbortSignal;
+    stop(cause: StopCause, reason: unknown): void;
+    settlement(outcome: QueueSettle["outcome"]): QueueSettle;
+    progress(value: unknown): void;
+    complete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P>>;
+    tryComplete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P> | Refused>;
+}
+
+// src/features/jobs/job.d.ts
+interface Holder {
+    onSettled(held: HeldJob, settled: Settled, failure: unknown): void;
+    onDue(held: HeldJob, nowMs: number): void;
+    onCancel(held: HeldJob): void;
+    onLost(held: HeldJob, error: HoldfastError): void;
+    storeOutput(output: unknown): Data | null | Promise<Data | null>;
+    settleWith(held: HeldJob, settle: QueueSettle, ops: readonly Placed[]): Promise<CompleteOutcome>;
+    writeProgress(held: HeldJob, value: Data): Promise<void>;
+}
+
+// src/features/jobs/job.d.ts
+type ResultsOf<P extends readonly Placed[]> = Extract<Committed<OpsOf<P>>, {
+    readonly ok: true;
+}>["results"];
+
+// src/features/jobs/job.d.ts
+type Settled = {
+    readonly kind: "applied";
+    readonly state: JobState;
+} | {
+    readonly kind: "lost";
+    readonly error: HoldfastError;
+}
+ | {
+    readonly kind: "failed";
+    readonly error: unknown;
+};
+
+// src/features/jobs/job.d.ts
+type Stage = "waiting" | "running" | "ending" | "over";
+
+// src/features/jobs/job.d.ts
+type StopCause = "timeout" | "cancel" | "drain" | "lost";
+
+// src/features/jobs/leases.d.ts
+type ClaimAnswer = {
+    readonly ok: true;
+    readonly claimed: Claimed;
+    readonly session: Session;
+} | {
+    readonly ok: false;
+    readonly refusal: Refusal;
+};
+
+// src/features/jobs/leases.d.ts
+class Leases {
+    #private;
+    constructor(queue: Queue);
+    get held(): ReadonlySet<HeldJob>;
+    join(): () => void;
+    claim(max: number, rules: Rules): Promise<ClaimAnswer>;
+    hold(held: HeldJob): void;
+    forget(held: HeldJob): void;
+    arm(deadlineMs: number): void;
+    settle(held: HeldJob, op: QueueSettle, failure?: unknown): void;
+    settleWith(held: HeldJob, op: QueueSettle, ops: readonly Placed[]): Promise<CompleteOutcome>;
+    progress(held: HeldJob, value: Data): Promise<void>;
+}
+
+// src/features/jobs/loop.d.ts
+class Loop implements Holder {
+    #private;
+    readonly queue: Queue;
+    readonly settings: QueueSettings;
+    isTracing: boolean;
+    constructor(queue: Queue, parts: {
+        readonly settings: QueueSettings;
+        readonly leases: Leases;
+        readonly rules: Rules;
+        readonly runner: Runner;
+        readonly tally: Tally;
+        readonly onFatal: (error: unknown) => void;
+    }, options: LoopOptions);
+    get running(): number;
+    get ready(): number;
+    get unsettled(): number;
+    get loopDelayMs(): number;
+    get isOverloaded(): boolean;
+    get isPaused(): boolean;
+    ended(call: Call): void;
+    completed(held: HeldJob, result: Data | null): void;
+    failed(held: HeldJob, error: unknown): void;
+    unusable(held: HeldJob, error: unknown): void;
+    storeOutput(output: unknown): Data | null | Promise<Data | null>;
+    settleWith(held: HeldJob, op: QueueSettle, ops: readonly Placed[]): Promise<CompleteOutcome>;
+    writeProgress(held: HeldJob, value: Data): Promise<void>;
+    onSettled(held: HeldJob, settled: Settled, failure: unknown): void;
+    onDue(held: HeldJob, nowMs: number): void;
+    onCancel(held: HeldJob): void;
+    onLost(held: HeldJob, error: HoldfastError): void;
+    pause(): void;
+    resume(): void;
+    stop(): void;
+    abort(): void;
+    idle(): Promise<void>;
+    leave(): void;
+}
+
+// src/features/jobs/loop.d.ts
+interface LoopOptions {
+    readonly concurrency: number;
+    readonly prefetch: number;
+    readonly maxLoopDelayMs: number | null;
+}
+
+// src/features/jobs/loop.d.ts
+interface Runner {
+    readonly batch: number;
+    start(call: Call, loop: Loop): void;
+}
+
+// src/features/jobs/retry.d.ts
+interface RetryPolicy {
+    readonly attempts: number;
+    readonly deliveries: number;
+    readonly initialMs: number;
+    readonly factor: number;
+    readonly maxMs: number;
+    readonly isJittered: boolean;
+    readonly holdsKey: boolean;
+}
+
+// src/features/jobs/rules.d.ts
+class Rules {
+    #private;
+    constructor(store: Store, partition: string, configure: QueueConfigure);
+    commit<const O extends readonly Op[]>(ops: O, wait?: Wait): Promise<Committed<O>>;
+    sendAhead(): void;
+}
+
+// src/features/jobs/settings.d.ts
+type OutputOf<SO extends Schema | undefined> = SO extends Schema ? SchemaOutput<SO> : unknown;
+
+// src/features/jobs/settings.d.ts
+interface QueueSettings {
+    readonly name: string;
+    readonly partition: string | undefined;
+    readonly input: Schema;
+    readonly output: Schema | undefined;
+    readonly key: ((input: unknown) => string | undefined) | undefined;
+    readonly codec: Codec;
+    readonly retry: RetryPolicy;
+    readonly timeoutMs: number;
+    readonly graceMs: number;
+    readonly config: QueueConfig;
+}
+
+// src/features/jobs/settings.d.ts
+type ReturnOf<SO extends Schema | undefined> = SO extends Schema ? SchemaInput<SO> : unknown;
+
+// src/features/jobs/tally.d.ts
+class Tally {
+    #private;
+    constructor(queue: string, clock: Clock, observe: ((event: WorkerEvent) => void) | undefined);
+    counts(): WorkerCounts;
+    claimed(job: ClaimedJob): void;
+    applied(held: HeldJob, state: JobState, failure: unknown): void;
+    lost(held: HeldJob, error: unknown): void;
+    abandoned(held: HeldJob): void;
+    trouble(during: "claim" | "settle", error: unknown): void;
+    overload(isOverloaded: boolean, loopDelayMs: number): void;
+}
+
+// src/features/jobs/worker.d.ts
+interface WorkerSettings {
+    readonly concurrency: number;
+    readonly batch: number;
+    readonly prefetch: number;
+    readonly signal: AbortSignal | undefined;
+    readonly drainMs: number | undefined;
+    readonly maxLoopDelayMs: number | null;
+    readonly observe: ((event: WorkerEvent) => void) | undefined;
+}
+
+// src/sim/chance.d.ts
+class Chance implements Random {
+    #private;
+    constructor(random: SeededRandom, count: DrawCount);
+    next(): number;
+    text(chars: number): string;
+    split(): Chance;
+    hits(rate: number): boolean;
+    between(min: number, max: number): number;
+    integer(min: number, max: number): number;
+    gapMs(meanMs: number): number;
+    pick<T>(list: readonly T[]): T;
+}
+
+// src/sim/chance.d.ts
+interface DrawCount {
+    draws: number;
+}
+
+// src/sim/network.d.ts
+interface NetworkOptions {
+    readonly scheduler: Scheduler;
+    readonly chance: Chance;
+    readonly plan: () => FaultPlan;
+    readonly onCommit: (event: CommitEvent) => void;
+}
+
+// src/sim/node.d.ts
+interface NodeOptions {
+    readonly name: string;
+    readonly scheduler: Scheduler;
+    readonly chance: Chance;
+    readonly plan: () => FaultPlan;
+}
+
+// src/sim/scheduler.d.ts
+interface Owner {
+    readonly name: string;
+    readonly epoch: number;
+    readonly isHalted: boolean;
+    hold(event: Planned): void;
+}
+
+// src/sim/scheduler.d.ts
+class Planned {
+    readonly kind: string;
+    readonly label: string;
+    readonly owner: Owner | undefined;
+    readonly epoch: number;
+    readonly detail: (() => string) | undefined;
+    atMs: number;
+    order: number;
+    run: (() => void) | undefined;
+    constructor(options: PlannedOptions, atMs: number, order: number, run: () => void);
+    cancel(): void;
+}
+
+// src/sim/scheduler.d.ts
+interface PlannedOptions {
+    readonly atMs: number;
+    readonly kind: string;
+    readonly label: string;
+    readonly owner?: Owner | undefined;
+    readonly detail?: (() => string) | undefined;
+}
+
+// src/sim/scheduler.d.ts
+interface SchedulerOptions {
+    readonly chance: Chance;
+    readonly count: DrawCount;
+    readonly maxEvents: number;
+    readonly onStep?: ((owner: Owner) => void) | undefined;
+}
+
+// src/sim/world.d.ts
+interface WorldOptions {
+    readonly seed: number;
+    readonly nodes?: number | undefined;
+    readonly faults?: "swarm" | "none" | Partial<FaultPlan> | undefined;
+    readonly maxEvents?: number | undefined;
+    readonly onCommit?: ((world: World, event: CommitEvent) => void) | undefined;
+    readonly onStep?: ((world: World, instance: string) => void) | undefined;
+    readonly state?: ((clock: Clock) => MemoryState) | undefined;
+}
