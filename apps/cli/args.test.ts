@@ -54,12 +54,21 @@ describe("a bad command line says what was expected", () => {
     [["inspect", "queus"], 'Unknown inspect command "queus": did you mean "queues"?'],
     [["inspect", "queue"], 'Unknown inspect command "queue": did you mean "queues"?'],
     [["inspect", "jobs"], 'Expected QUEUE after "inspect jobs"'],
-    [["inspect", "sessions", "x"], 'Expected at most 0 arguments after "inspect sessions", got "x"'],
-    [["inspect", "jobs", "q", "--stat", "dead"], 'Unknown option "--stat": did you mean "--state"?'],
+    [
+      ["inspect", "sessions", "x"],
+      'Expected at most 0 arguments after "inspect sessions", got "x"',
+    ],
+    [
+      ["inspect", "jobs", "q", "--stat", "dead"],
+      'Unknown option "--stat": did you mean "--state"?',
+    ],
     [["inspect", "jobs", "q", "-x"], 'Unknown option "-x": expected one of --engine'],
     [["inspect", "jobs", "q", "--limit"], "Option '--limit <value>' argument missing"],
     [["inspect", "jobs", "q", "--json=1"], "Option '--json' does not take an argument"],
-    [["inspect", "queues", "--state", "dead"], 'Option --state does not belong to "inspect queues"'],
+    [
+      ["inspect", "queues", "--state", "dead"],
+      'Option --state does not belong to "inspect queues"',
+    ],
     [["inspect", "jobs", "q", "--broken"], 'Option --broken does not belong to "inspect jobs"'],
     [["prove", "b1", "--namespace", "x"], 'Option --namespace does not belong to "prove"'],
   ])("%j", (argv, message) => {

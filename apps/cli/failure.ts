@@ -104,15 +104,17 @@ export function withoutCredentials(text: string, url?: string): string {
   return out.replace(USER_INFO, "$1***@").replace(SECRET_PARAM, "$1***");
 }
 
+/** A shorter one would be found in the middle of other words. */
+const SHORTEST_SECRET = 4;
+
 /** The passwords that a URL holds, as written and decoded. */
 function secretsOf(url: string): string[] {
   const userInfo = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)@/i.exec(url)?.[1] ?? "";
   const password = userInfo.slice(userInfo.indexOf(":") + 1);
-  const found = [
-    password,
-    ...[...url.matchAll(SECRET_PARAM)].map(([whole]) => whole.split("=")[1] ?? ""),
-  ];
-  return found.filter((secret) => secret.length > 0).flatMap((secret) => [secret, decoded(secret)]);
+  const params = [...url.matchAll(SECRET_PARAM)].map(([whole]) => whole.split("=")[1] ?? "");
+  return [password, ...params]
+    .flatMap((secret) => [secret, decoded(secret)])
+    .filter((secret) => secret.length >= SHORTEST_SECRET);
 }
 
 function decoded(text: string): string {

@@ -30,7 +30,9 @@ describe("a table", () => {
   test("fits the terminal by cutting its widest columns that may be cut", () => {
     const rows = [["an-identifier-of-some-length", "12", "p".repeat(500)]];
     for (const width of [120, 80, 60, 40, 24]) {
-      const lines = table(columns, rows, { ...plain, width }).trimEnd().split("\n");
+      const lines = table(columns, rows, { ...plain, width })
+        .trimEnd()
+        .split("\n");
       for (const line of lines) expect(columnsOf(line), line).toBeLessThanOrEqual(width);
       expect(lines[1]).toContain("12");
       expect(lines[1]?.endsWith("…")).toBe(true);
@@ -42,7 +44,9 @@ describe("a table", () => {
   test("cuts nothing when it is asked for all, or is no terminal", () => {
     const long = "p".repeat(500);
     expect(table(columns, [["a", "1", long]], plain)).toContain(long);
-    expect(table(columns, [["a", "1", long]], { ...plain, width: 40, isFull: true })).toContain(long);
+    expect(table(columns, [["a", "1", long]], { ...plain, width: 40, isFull: true })).toContain(
+      long,
+    );
   });
 
   test("lets no control character through", () => {
@@ -55,7 +59,9 @@ describe("a table", () => {
     const text = table(columns, [[{ text: "a", style: "red" }, "1", "x"]], coloured);
     expect(text).toContain("\u001b[31ma\u001b[0m  ");
     expect(text.startsWith("\u001b[1mID")).toBe(true);
-    expect(table(columns, [[{ text: "a", style: "red" }, "1", "x"]], plain)).not.toContain("\u001b");
+    expect(table(columns, [[{ text: "a", style: "red" }, "1", "x"]], plain)).not.toContain(
+      "\u001b",
+    );
   });
 });
 

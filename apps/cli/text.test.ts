@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import * as text from "./text.ts";
 
 // What must never reach a terminal from stored data.
-const DANGEROUS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/;
+const DANGEROUS =
+  /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/;
 
 describe("escaping", () => {
   test.each([

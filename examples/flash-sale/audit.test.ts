@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { audit } from "./audit.ts";
 import type { AuditReport, Wrongs } from "./audit.ts";
@@ -267,4 +268,22 @@ describe("a run that was too easy", () => {
     expect(run(draft, 1).tooEasy).toEqual([]);
     expect(run(draft, 2).tooEasy).toEqual(["1 kills counted, fewer than the 2 asked for"]);
   });
+});
+
+test("the audit's program imports nothing of the library", () => {
+  const seen = new Set<string>();
+  const packages = new Set<string>();
+  const read = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const text = readFileSync(new URL(file, import.meta.url), "utf8");
+    for (const [, name = ""] of text.matchAll(/^(?:import|export) [^;]*?from "([^"]+)";/gms)) {
+      if (name.startsWith("./")) read(name);
+      else packages.add(name);
+    }
+  };
+  read("./audit-main.ts");
+  expect(seen.size).toBeGreaterThan(8);
+  expect(packages).toContain("better-sqlite3");
+  expect([...packages].filter((name) => /^holdfast(?:\/|$)/.test(name))).toEqual([]);
 });

@@ -5,7 +5,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect } from "holdfast";
+import { connect, HoldfastError } from "holdfast";
 import { memory, MemoryState } from "holdfast/engines/memory";
 import { Kv } from "holdfast/ports/kv";
 import { listQueues, Queue } from "holdfast/ports/queue";
@@ -79,7 +79,8 @@ interface Opened {
 class OpenedEngine implements Engine {
   readonly store: Store;
   readonly #opened: Opened;
-  readonly #nodes = new Set<Node>();
+  readonly #nodes = new Set<Promise<Node>>();
+  #isClosing = false;
   #scratch: Promise<string> | undefined;
 
   constructor(opened: Opened) {
@@ -94,23 +95,28 @@ class OpenedEngine implements Engine {
     return this.#opened.state === undefined ? "kill -9" : "crashed instance";
   }
 
-  async start(program: ProgramName, options: NodeOptions): Promise<Node> {
+  start(program: ProgramName, options: NodeOptions): Promise<Node> {
     const { namespace, state, url = null } = this.#opened;
     const { sessionTtlMs } = options;
     const store: StoreSettings = { namespace, sessionTtlMs, drainMs: DRAIN_MS };
-    const node =
+    return this.#adopt(() =>
       state === undefined
-        ? await ProcessNode.start(options, { program, url, store })
-        : await InstanceNode.start(options, program, state, store);
-    this.#nodes.add(node);
-    return node;
+        ? ProcessNode.start(options, { program, url, store })
+        : InstanceNode.start(options, program, state, store),
+    );
   }
 
-  async startOutside(program: ProgramName, options: NodeOptions): Promise<Node> {
+  startOutside(program: ProgramName, options: NodeOptions): Promise<Node> {
     const store: StoreSettings = { namespace: "none", sessionTtlMs: undefined, drainMs: DRAIN_MS };
-    const node = await ProcessNode.start(options, { program, url: null, store });
-    this.#nodes.add(node);
-    return node;
+    return this.#adopt(() => ProcessNode.start(options, { program, url: null, store }));
+  }
+
+  /** Keeps the node from its very start, so that closing ends it however far it has come. */
+  async #adopt(start: () => Promise<Node>): Promise<Node> {
+    if (this.#isClosing) throw new HoldfastError("CLOSED", "The proof is over: it starts nothing");
+    const starting = start();
+    this.#nodes.add(starting);
+    return starting;
   }
 
   scratch(): Promise<string> {
@@ -120,7 +126,8 @@ class OpenedEngine implements Engine {
 
   async close(): Promise<void> {
     const { folder, state } = this.#opened;
-    await Promise.all([...this.#nodes].map((node) => this.#end(node)));
+    this.#isClosing = true;
+    await Promise.allSettled([...this.#nodes].map(async (node) => this.#end(await node)));
     try {
       // A temporary store goes as a whole.
       if (folder === undefined && state === undefined) await this.#clean();

@@ -22,7 +22,9 @@ const CALLS = {
 /** The suite of a port that the engine's capability record does not name. */
 export function absentCases(port: "kv" | "queue" | "bus"): Cases {
   return {
-    [`An engine that does not serve ${port} refuses its ops with \`UNSUPPORTED\`.`]: async (world) => {
+    [`An engine that does not serve ${port} refuses its ops with \`UNSUPPORTED\`.`]: async (
+      world,
+    ) => {
       for (const call of await CALLS[port](world)) await refuses(call, "UNSUPPORTED");
     },
   };

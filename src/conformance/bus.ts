@@ -1,4 +1,7 @@
-/** The suite of the bus port: one test for each sentence of `ports/bus/README.md`, in its words and its order. */
+/**
+ * The suite of the bus port: one test for each sentence of `ports/bus/README.md`, in its words and
+ * its order.
+ */
 import assert from "node:assert/strict";
 import { bytesCodec } from "../core/codec.ts";
 import { LIMITS } from "../core/limits.ts";
@@ -82,18 +85,17 @@ export const busCases: Cases = {
       assert.deepEqual([...(got[0] as Uint8Array)], [0, 128, 255]);
     },
 
-  "Messages of one publisher come to a listener in the order in which their publishes were acknowledged.": async (
-    world,
-  ) => {
-    const [one, two] = await buses(world, 2);
-    const here = await listening<number>(world, one, "t");
-    const there = await listening<number>(world, two, "t");
-    for (let i = 0; i < 200; i++) await one.publish("t", i);
-    await world.until("the last message", () => here.at(-1) === 199 && there.at(-1) === 199);
-    const all = Array.from({ length: 200 }, (_, i) => i);
-    assert.deepEqual(here, all);
-    assert.deepEqual(there, all);
-  },
+  "Messages of one publisher come to a listener in the order in which their publishes were acknowledged.":
+    async (world) => {
+      const [one, two] = await buses(world, 2);
+      const here = await listening<number>(world, one, "t");
+      const there = await listening<number>(world, two, "t");
+      for (let i = 0; i < 200; i++) await one.publish("t", i);
+      await world.until("the last message", () => here.at(-1) === 199 && there.at(-1) === 199);
+      const all = Array.from({ length: 200 }, (_, i) => i);
+      assert.deepEqual(here, all);
+      assert.deepEqual(there, all);
+    },
 
   "A message of a group that was refused is never heard, and one of a group that held is heard after its writes can be read.":
     async (world) => {
@@ -122,27 +124,31 @@ export const busCases: Cases = {
     await one.publish("T", "case");
     await one.publish("t/", "longer");
     await one.partition("other").publish("t", "elsewhere");
-    await new Bus(await world.store({ namespace: `${world.namespace}-2` })).publish("t", "namespace");
+    await new Bus(await world.store({ namespace: `${world.namespace}-2` })).publish(
+      "t",
+      "namespace",
+    );
     await one.publish("t", "mine");
     await world.until("its message", () => heard.length > 0);
     assert.deepEqual(heard, ["mine"]);
   },
 
-  "A subscription hears nothing that was published before it, and nothing after it was closed.": async (world) => {
-    const [one, two] = await buses(world, 2);
-    await one.publish("t", "before");
-    const heard = await listening<string>(world, two, "t");
-    const closed = two.subscribe<string>("t");
-    closed.close();
-    assert.deepEqual(await closed.next(), { value: undefined, done: true });
-    const stopped: string[] = [];
-    const stop = two.listen<string>("t", (message) => stopped.push(message));
-    stop();
-    await one.publish("t", "after");
-    await world.until("the message after", () => heard.length > 0);
-    assert.deepEqual(heard, ["after"]);
-    assert.deepEqual(stopped, []);
-  },
+  "A subscription hears nothing that was published before it, and nothing after it was closed.":
+    async (world) => {
+      const [one, two] = await buses(world, 2);
+      await one.publish("t", "before");
+      const heard = await listening<string>(world, two, "t");
+      const closed = two.subscribe<string>("t");
+      closed.close();
+      assert.deepEqual(await closed.next(), { value: undefined, done: true });
+      const stopped: string[] = [];
+      const stop = two.listen<string>("t", (message) => stopped.push(message));
+      stop();
+      await one.publish("t", "after");
+      await world.until("the message after", () => heard.length > 0);
+      assert.deepEqual(heard, ["after"]);
+      assert.deepEqual(stopped, []);
+    },
 
   "A slow reader keeps at most `buffer` messages, loses the oldest or the newest as it chose, and is told how many it lost.":
     async (world) => {
@@ -166,17 +172,18 @@ export const busCases: Cases = {
       ]);
     },
 
-  "A lost message costs time, never correctness: nothing that the store keeps depends on it.": async (world) => {
-    const [one, two] = await buses(world, 2);
-    const kv = new Kv<number>(one.store);
-    const queue = new Queue(one.store, "q");
-    // Nobody listens: every message and every hint of these groups is lost.
-    const ops = [kv.op.put("k", 1), one.op.publish("t", 1), queue.op.enqueue({ payload: "p" })];
-    assert.ok((await one.store.commitAll(ops)).ok);
-    assert.equal((await new Kv<number>(two.store).get("k"))?.value, 1);
-    const { jobs } = await new Queue(two.store, "q").claim(await two.store.session(), 1);
-    assert.equal(jobs[0]?.payload, "p");
-  },
+  "A lost message costs time, never correctness: nothing that the store keeps depends on it.":
+    async (world) => {
+      const [one, two] = await buses(world, 2);
+      const kv = new Kv<number>(one.store);
+      const queue = new Queue(one.store, "q");
+      // Nobody listens: every message and every hint of these groups is lost.
+      const ops = [kv.op.put("k", 1), one.op.publish("t", 1), queue.op.enqueue({ payload: "p" })];
+      assert.ok((await one.store.commitAll(ops)).ok);
+      assert.equal((await new Kv<number>(two.store).get("k"))?.value, 1);
+      const { jobs } = await new Queue(two.store, "q").claim(await two.store.session(), 1);
+      assert.equal(jobs[0]?.payload, "p");
+    },
 
   "A listener that throws harms neither the publisher nor other listeners.": async (world) => {
     const [one, two] = await buses(world, 2);
@@ -195,50 +202,49 @@ export const busCases: Cases = {
       await world.clock.yield();
     });
     assert.deepEqual(heard, [1, 2]);
-    for (const error of errors) assert.equal(error, fault, "it is the process's own, as it was thrown");
+    for (const error of errors)
+      assert.equal(error, fault, "it is the process's own, as it was thrown");
     assert.equal((await new Kv<number>(two.store).get("k"))?.value, 1);
   },
 
-  "A message above 64 KiB is refused with `TOO_LARGE`, a wrong topic with a `RangeError`, before anything is sent.": async (
-    world,
-  ) => {
-    const [one, two] = await buses(world, 2);
-    const heard = await listening<string>(world, two, "t");
-    const longest = "x".repeat(LIMITS.messageBytes - 2);
-    await refuses(one.publish("t", `${longest}x`), "TOO_LARGE");
-    for (const topic of ["", "$own", "a\nb", "\uD800", "x".repeat(LIMITS.nameChars + 1)]) {
-      await rejectsArgument(() => one.publish(topic, 1));
-      await rejectsArgument(() => one.subscribe(topic));
-    }
-    await one.publish("t", longest);
-    await world.until("the message that fits", () => heard.length > 0);
-    assert.deepEqual(heard, [longest]);
-  },
+  "A message above 64 KiB is refused with `TOO_LARGE`, a wrong topic with a `RangeError`, before anything is sent.":
+    async (world) => {
+      const [one, two] = await buses(world, 2);
+      const heard = await listening<string>(world, two, "t");
+      const longest = "x".repeat(LIMITS.messageBytes - 2);
+      await refuses(one.publish("t", `${longest}x`), "TOO_LARGE");
+      for (const topic of ["", "$own", "a\nb", "\uD800", "x".repeat(LIMITS.nameChars + 1)]) {
+        await rejectsArgument(() => one.publish(topic, 1));
+        await rejectsArgument(() => one.subscribe(topic));
+      }
+      await one.publish("t", longest);
+      await world.until("the message that fits", () => heard.length > 0);
+      assert.deepEqual(heard, [longest]);
+    },
 
-  "A subscription ends by `break`, by its signal with the signal's own reason, and when the store closes.": async (
-    world,
-  ) => {
-    const [one, two] = await buses(world, 2);
-    const heard = await listening<number>(world, two, "t");
-    const first = two.subscribe<number>("t");
-    await one.publish("t", 1);
-    await world.until("the message", () => heard.length > 0);
-    for await (const message of first) {
-      assert.equal(message, 1);
-      break;
-    }
-    assert.deepEqual(await first.next(), { value: undefined, done: true });
-    const abort = new AbortController();
-    const second = two.subscribe("t", { signal: abort.signal });
-    const waiting = second.next();
-    const reason = new Error("enough");
-    abort.abort(reason);
-    await assert.rejects(waiting, (error) => error === reason);
-    await assert.rejects(second.next(), (error) => error === reason);
-    const third = two.subscribe("t");
-    const last = third.next();
-    await two.store.close();
-    assert.deepEqual(await last, { value: undefined, done: true });
-    await rejectsArgument(() => one.subscribe("t", { buffer: 0 }));
-  },
+  "A subscription ends by `break`, by its signal with the signal's own reason, and when the store closes.":
+    async (world) => {
+      const [one, two] = await buses(world, 2);
+      const heard = await listening<number>(world, two, "t");
+      const first = two.subscribe<number>("t");
+      await one.publish("t", 1);
+      await world.until("the message", () => heard.length > 0);
+      for await (const message of first) {
+        assert.equal(message, 1);
+        break;
+      }
+      assert.deepEqual(await first.next(), { value: undefined, done: true });
+      const abort = new AbortController();
+      const second = two.subscribe("t", { signal: abort.signal });
+      const waiting = second.next();
+      const reason = new Error("enough");
+      abort.abort(reason);
+      await assert.rejects(waiting, (error) => error === reason);
+      await assert.rejects(second.next(), (error) => error === reason);
+      const third = two.subscribe("t");
+      const last = third.next();
+      await two.store.close();
+      assert.deepEqual(await last, { value: undefined, done: true });
+      await rejectsArgument(() => one.subscribe("t", { buffer: 0 }));
+    },
 };

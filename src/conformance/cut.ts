@@ -1,4 +1,7 @@
-/** A handle whose process can be killed: from then on it gets no answer, not even to what is under way. */
+/**
+ * A handle whose process can be killed: from then on it gets no answer, not even to what is under
+ * way.
+ */
 import type { Data } from "../core/codec.ts";
 import { HoldfastError } from "../core/errors.ts";
 import type { Capabilities, Durability } from "../store/capabilities.ts";
@@ -56,9 +59,7 @@ export class CutDriver implements StoreDriver {
   commit(groups: readonly Group[]): Promise<readonly GroupResult[]> {
     return this.#run(() => this.#inner.commit(groups));
   }
-  read<const R extends readonly Read[]>(
-    reads: R,
-  ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
+  read<const R extends readonly Read[]>(reads: R): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
     return this.#run(() => this.#inner.read(reads));
   }
   async *watch(

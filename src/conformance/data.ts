@@ -20,6 +20,9 @@ export const AWKWARD_TEXT: readonly string[] = [
   "漢字 \uD83D\uDE80 \u{10FFFF} \uE000 \uFFFD \uFFFF",
 ];
 
+/** Text that has no UTF-8 form, or that text columns refuse. */
+export const UNSTORABLE_TEXT: readonly string[] = ["\uD800", "a\uDC00b", "cut \uD83D", "a\u0000b"];
+
 /** A text and a byte string at the size limit, for the tests that can bear them. */
 export function largest(bytes: number = LIMITS.valueBytes): readonly Data[] {
   const block = allBytes();

@@ -1,12 +1,16 @@
 /**
- * A recorder of concurrent calls and a check that some order of them, which respects real time, explains every answer
- * (linearizability). Small on purpose: per key, some hundred calls, about a dozen at once.
+ * A recorder of concurrent calls and a check that some order of them, which respects real time,
+ * explains every answer (linearizability). Small on purpose: per key, some hundred calls, about a
+ * dozen at once.
  *
- * Source: J. Wing and C. Gong, "Testing and Verifying Concurrent Objects", JPDC 1993; the memo of (calls done, state) is
- * G. Lowe's, "Testing for Linearizability", CCPE 2017.
+ * Source: J. Wing and C. Gong, "Testing and Verifying Concurrent Objects", JPDC 1993; the memo of
+ * (calls done, state) is G. Lowe's, "Testing for Linearizability", CCPE 2017.
  */
 
-/** A call and its answer. `output` undefined: it was never answered, and may have taken effect or not. */
+/**
+ * A call and its answer. `output` undefined: it was never answered, and may have taken effect or
+ * not.
+ */
 export interface Call<I, O> {
   readonly client: number;
   readonly input: I;
@@ -19,7 +23,10 @@ export interface Call<I, O> {
 /** The object that the calls are made on, one call at a time. */
 export interface Model<S, I, O> {
   readonly initial: S;
-  /** The state after the call if it may give this output in this state, else undefined. No output known: any is allowed. */
+  /**
+   * The state after the call if it may give this output in this state, else undefined. No output
+   * known: any is allowed.
+   */
   apply(state: S, input: I, output: O | undefined): S | undefined;
   /** Equal states have equal texts. */
   textOf(state: S): string;
@@ -30,7 +37,10 @@ export class History<I, O> {
   readonly calls: Call<I, O>[] = [];
   #at = 0;
 
-  /** Runs the call and notes when it began and ended; a call that rejects was never answered. Gives its output. */
+  /**
+   * Runs the call and notes when it began and ended; a call that rejects was never answered. Gives
+   * its output.
+   */
   async record(client: number, input: I, run: () => Promise<O>): Promise<O | undefined> {
     const startAt = this.#at++;
     let output: O | undefined;
@@ -46,7 +56,10 @@ export class History<I, O> {
   }
 }
 
-/** How far a search got: all calls before `base` are in the order, and of the later ones those in `ahead`. */
+/**
+ * How far a search got: all calls before `base` are in the order, and of the later ones those in
+ * `ahead`.
+ */
 interface Node<S> {
   readonly base: number;
   readonly ahead: readonly number[];
@@ -59,7 +72,10 @@ export type Verdict<I, O> =
   /** The calls of which none could come next, at the farthest point that the search reached. */
   | { readonly isLinearizable: false; readonly stuckAt: readonly Call<I, O>[] };
 
-/** Looks for an order of the calls that the model allows. Complexity: exponential in the calls at once, linear in their number. */
+/**
+ * Looks for an order of the calls that the model allows. Complexity: exponential in the calls at
+ * once, linear in their number.
+ */
 export function checkHistory<S, I, O>(
   calls: readonly Call<I, O>[],
   model: Model<S, I, O>,
@@ -119,7 +135,10 @@ function after<S, I, O>(
 
 // ---------------------------------------------------------------- a key of kv
 
-/** What a key holds; `revision` 0: there is no such key. `lastRevision` is that of its newest change. */
+/**
+ * What a key holds; `revision` 0: there is no such key. `lastRevision` is that of its newest
+ * change.
+ */
 export interface KeyState {
   readonly value: string | null;
   readonly revision: number;
@@ -131,14 +150,20 @@ export type KeyInput =
   | { readonly kind: "put-if"; readonly value: string; readonly revision: number }
   | { readonly kind: "delete" }
   | { readonly kind: "add"; readonly delta: number };
-/** `revision` of the answer; `value` what was read, or the sum; `isRefused`: a `put-if` did not hold. */
+/**
+ * `revision` of the answer; `value` what was read, or the sum; `isRefused`: a `put-if` did not
+ * hold.
+ */
 export interface KeyOutput {
   readonly revision: number;
   readonly value: string | null;
   readonly isRefused: boolean;
 }
 
-/** A key as the kv port promises it: reads see the last write, a conditional write holds only on the revision it names. */
+/**
+ * A key as the kv port promises it: reads see the last write, a conditional write holds only on the
+ * revision it names.
+ */
 export const keyModel: Model<KeyState, KeyInput, KeyOutput> = {
   initial: { value: null, revision: 0, lastRevision: 0 },
   apply(state, input, output) {
@@ -152,7 +177,11 @@ export const keyModel: Model<KeyState, KeyInput, KeyOutput> = {
     if (input.kind === "put") return written(state, input.value, output);
     if (input.kind === "delete") {
       const { lastRevision } = state;
-      return { value: null, revision: 0, lastRevision: Math.max(lastRevision, output?.revision ?? 0) };
+      return {
+        value: null,
+        revision: 0,
+        lastRevision: Math.max(lastRevision, output?.revision ?? 0),
+      };
     }
     const sum = String(Number(state.value ?? "0") + input.delta);
     return output !== undefined && output.value !== sum ? undefined : written(state, sum, output);

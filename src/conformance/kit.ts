@@ -1,12 +1,15 @@
 /**
  * What the suites share: how an engine is handed to them, what a test gets, and how time passes.
  *
- * A suite is a table of guarantee sentences (the words of the port's README), each with its test. It is bound to no test runner:
- * it calls the `test` it was given. Engine by engine, the capability record says whether a sentence or its negative is tested.
+ * A suite is a table of guarantee sentences (the words of the port's README), each with its test.
+ * It is bound to no test runner:
+ * it calls the `test` it was given. Engine by engine, the capability record says whether a sentence
+ * or its negative is tested.
  */
 import assert from "node:assert/strict";
 import { systemClock, type Clock } from "../core/clock.ts";
-import { HoldfastError, isHoldfastError, type ErrorCode } from "../core/errors.ts";
+import type { HoldfastError} from "../core/errors.ts";
+import { isHoldfastError, type ErrorCode } from "../core/errors.ts";
 import { SeededRandom, systemRandom } from "../core/random.ts";
 import { sleep } from "../core/signal.ts";
 import type { Capabilities } from "../store/capabilities.ts";
@@ -21,11 +24,20 @@ export type TestFunction = (name: string, run: () => Promise<void>) => void;
 
 /** One engine state, made for one test. */
 export interface Fixture {
-  /** The clock that the engine takes its time from, if it takes one: stores of the test get the same. Default: the host's. */
+  /**
+   * The clock that the engine takes its time from, if it takes one: stores of the test get the
+   * same. Default: the host's.
+   */
   readonly clock?: Clock | undefined;
-  /** A handle of its own on the state: another process as far as the engine can tell. The kit closes it. */
+  /**
+   * A handle of its own on the state: another process as far as the engine can tell. The kit closes
+   * it.
+   */
   open(): Promise<StoreDriver>;
-  /** Moves the engine's clock and the stores' by so many ms, timers included. Left out where time can't be moved. */
+  /**
+   * Moves the engine's clock and the stores' by so many ms, timers included. Left out where time
+   * can't be moved.
+   */
   advance?: ((ms: number) => Promise<void>) | undefined;
   /** Restarts the engine; all handles were closed. Must be there for a persistent engine. */
   restart?: (() => Promise<void>) | undefined;
@@ -35,7 +47,10 @@ export interface Fixture {
 
 export interface ConformanceOptions {
   readonly test: TestFunction;
-  /** Called once a test. Tests use names of their own, so that it may hand out one server again and again. */
+  /**
+   * Called once a test. Tests use names of their own, so that it may hand out one server again and
+   * again.
+   */
   readonly create: () => Promise<Fixture>;
   /** What the engine says of itself; its drivers must say the same. */
   readonly capabilities: Capabilities;
@@ -152,8 +167,9 @@ export class World {
   }
 
   /**
-   * Asks again and again until the answer is neither undefined nor false, within `withinMs` of the engine's time. Polling, because
-   * what is awaited comes from another process, and no call of ours is pending on it.
+   * Asks again and again until the answer is neither undefined nor false, within `withinMs` of the
+   * engine's time. Polling, because what is awaited comes from another process, and no call of ours
+   * is pending on it.
    */
   async until<T>(
     what: string,
@@ -172,8 +188,8 @@ export class World {
   }
 
   /**
-   * All processes die at once: their handles answer nothing any more, nothing is said goodbye to, and the engine starts again
-   * if it can. Stores opened afterwards find what it kept.
+   * All processes die at once: their handles answer nothing any more, nothing is said goodbye to,
+   * and the engine starts again if it can. Stores opened afterwards find what it kept.
    */
   async crash(): Promise<void> {
     const dead = this.#drivers;
@@ -255,7 +271,10 @@ export async function refuses(call: Promise<unknown>, code: ErrorCode): Promise<
   if (!isHoldfastError(error)) throw error;
   assert.equal(error.code, code, `expected ${code}, got ${error.code}: ${error.message}`);
   assert.equal(error.outcome, "not-applied", `a refusal says that nothing was applied (${code})`);
-  assert.ok(error.message.length > 0, "an error says what was expected, what was got and what to do");
+  assert.ok(
+    error.message.length > 0,
+    "an error says what was expected, what was got and what to do",
+  );
   return error;
 }
 
@@ -272,7 +291,7 @@ export async function rejectsArgument(call: () => unknown): Promise<void> {
 
 /** The group was refused with this code at this op. */
 export function isRefused(
-  committed: Committed<readonly Op[]>,
+  committed: Committed,
   code: ErrorCode,
   index?: number,
 ): void {

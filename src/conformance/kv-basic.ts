@@ -1,18 +1,12 @@
 /** Values, revisions and compare-and-set of the kv port. */
 import assert from "node:assert/strict";
-import { bytesCodec, type Data, type Schema } from "../core/codec.ts";
+import { bytesCodec, type Codec, type Data, type Schema } from "../core/codec.ts";
 import { LIMITS } from "../core/limits.ts";
 import { Kv } from "../ports/kv/index.ts";
 import type { KvEntry } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
-import { assertSame, AWKWARD_TEXT, awkwardBytes, largest } from "./data.ts";
-import {
-  concurrently,
-  refuses,
-  rejectsArgument,
-  type Cases,
-  type World,
-} from "./kit.ts";
+import { assertSame, AWKWARD_TEXT, awkwardBytes, largest, UNSTORABLE_TEXT } from "./data.ts";
+import { concurrently, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
 
 async function putData(store: Store, key: string, value: Data): Promise<number> {
   const committed = await store.commit(store.namespace, [{ op: "kv.put", key, value }]);
@@ -31,6 +25,13 @@ async function twoViews(world: World): Promise<readonly [Kv<number>, Kv<number>]
   return [new Kv<number>(one), new Kv<number>(two)];
 }
 
+/** Text as it is. */
+const textCodec: Codec = {
+  name: "text",
+  encode: (value) => value as string,
+  decode: (data) => data,
+};
+
 /** Only numbers, and a letter as a number of its own on the way in. */
 const positive: Schema<unknown, number> = {
   "~standard": {
@@ -44,17 +45,16 @@ const positive: Schema<unknown, number> = {
 };
 
 export const kvBasicCases: Cases = {
-  "A get sees every write that was acknowledged before it began, whichever process made it.": async (
-    world,
-  ) => {
-    const [one, two] = await twoViews(world);
-    for (let i = 0; i < 50; i++) {
-      const { revision } = await (i % 2 === 0 ? one : two).put("k", i);
-      const seen = await (i % 2 === 0 ? two : one).get("k");
-      assert.deepEqual(seen, { key: "k", value: i, revision });
-    }
-    assert.equal(await two.get("never"), null);
-  },
+  "A get sees every write that was acknowledged before it began, whichever process made it.":
+    async (world) => {
+      const [one, two] = await twoViews(world);
+      for (let i = 0; i < 50; i++) {
+        const { revision } = await (i % 2 === 0 ? one : two).put("k", i);
+        const seen = await (i % 2 === 0 ? two : one).get("k");
+        assert.deepEqual(seen, { key: "k", value: i, revision });
+      }
+      assert.equal(await two.get("never"), null);
+    },
 
   "A get of several keys sees all of them as of one instant.": {
     when: (capabilities) => capabilities.atomic !== "key",
@@ -125,19 +125,18 @@ export const kvBasicCases: Cases = {
       assertSame((await getData(store, "k"))?.value, Uint8Array.of(1, 2, 3));
     },
 
-  "Keys are told apart by every byte: case, accents, spaces and look-alikes are different keys.": async (
-    world,
-  ) => {
-    const kv = new Kv<number>(await world.store());
-    const keys = ["a", "A", "a ", " a", "é", "e\u0301", "ß", "ss", "%", "_", "a%", "\uE000"];
-    keys.push("\u{1F680}", "\uFFFF", "a/b", "a\\b", "'", '"', "\n", "k".repeat(LIMITS.keyBytes));
-    for (const [i, key] of keys.entries()) await kv.put(key, i);
-    const values = await kv.get(keys);
-    assert.deepEqual(
-      values.map((entry) => entry?.value),
-      keys.map((_, i) => i),
-    );
-  },
+  "Keys are told apart by every byte: case, accents, spaces and look-alikes are different keys.":
+    async (world) => {
+      const kv = new Kv<number>(await world.store());
+      const keys = ["a", "A", "a ", " a", "é", "e\u0301", "ß", "ss", "%", "_", "a%", "\uE000"];
+      keys.push("\u{1F680}", "\uFFFF", "a/b", "a\\b", "'", '"', "\n", "k".repeat(LIMITS.keyBytes));
+      for (const [i, key] of keys.entries()) await kv.put(key, i);
+      const values = await kv.get(keys);
+      assert.deepEqual(
+        values.map((entry) => entry?.value),
+        keys.map((_, i) => i),
+      );
+    },
 
   "A conditional put writes only if the key's revision is the one named; 0 means that there is no such key.":
     async (world) => {
@@ -177,10 +176,16 @@ export const kvBasicCases: Cases = {
       const { revision } = await one.put("k", 1);
       const stale = await two.tryDelete("k", { ifRevision: revision + 1 });
       assert.deepEqual(stale, { ok: false, revision });
-      assert.deepEqual(await two.tryDelete("k", { ifRevision: revision }), { ok: true, existed: true });
+      assert.deepEqual(await two.tryDelete("k", { ifRevision: revision }), {
+        ok: true,
+        existed: true,
+      });
       assert.equal(await one.get("k"), null);
       assert.equal(await one.delete("k"), false);
-      assert.deepEqual(await two.tryDelete("k", { ifRevision: revision }), { ok: false, revision: 0 });
+      assert.deepEqual(await two.tryDelete("k", { ifRevision: revision }), {
+        ok: false,
+        revision: 0,
+      });
     },
 
   "A read inside a group sees the group's earlier writes, and its revision is the group's.": async (
@@ -211,6 +216,21 @@ export const kvBasicCases: Cases = {
       circle.self = circle;
       await refuses(new Kv<unknown>(store).put("c", circle), "INVALID_DATA");
       assert.equal(await loose.get("c"), null);
+    },
+
+  "Text that has a lone surrogate or NUL is refused with `INVALID_DATA` before anything is written: no engine would alter it in silence.":
+    async (world) => {
+      const kv = new Kv<string>(await world.store(), { codec: textCodec });
+      for (const text of UNSTORABLE_TEXT) {
+        await refuses(kv.put("k", text), "INVALID_DATA");
+        await refuses(kv.tryPut("k", text, { ifRevision: 0 }), "INVALID_DATA");
+      }
+      assert.equal(await kv.get("k"), null);
+      const json = new Kv<string>(kv.store);
+      for (const text of UNSTORABLE_TEXT) {
+        await json.put("k", text);
+        assert.equal((await json.get("k"))?.value, text, "JSON escapes it");
+      }
     },
 
   "A value above 1 MiB is refused with `TOO_LARGE`, a key above 1,024 bytes with a `RangeError`, before anything is written.":

@@ -87,21 +87,20 @@ export const kvCounterCases: Cases = {
     await rejectsArgument(() => kv.add("k", 1, { min: 2, max: 1 }));
   },
 
-  "An add to a key that holds no integer is refused with `INVALID_DATA` and changes nothing.": async (
-    world,
-  ) => {
-    const store = await world.store();
-    const kv = new Kv<unknown>(store);
-    for (const value of ["1", "one", 1.5, null, [1], true]) {
-      const { revision } = await kv.put("k", value);
-      await refuses(kv.add("k", 1), "INVALID_DATA");
-      assert.deepEqual(await kv.get("k"), { key: "k", value, revision });
-    }
-    for (const value of ["", " 1", "1e3", "0x10", "١", Uint8Array.of(0x31)]) {
-      await store.commit(store.namespace, [{ op: "kv.put", key: "k", value }]);
-      await refuses(kv.add("k", 1), "INVALID_DATA");
-    }
-  },
+  "An add to a key that holds no integer is refused with `INVALID_DATA` and changes nothing.":
+    async (world) => {
+      const store = await world.store();
+      const kv = new Kv<unknown>(store);
+      for (const value of ["1", "one", 1.5, null, [1], true]) {
+        const { revision } = await kv.put("k", value);
+        await refuses(kv.add("k", 1), "INVALID_DATA");
+        assert.deepEqual(await kv.get("k"), { key: "k", value, revision });
+      }
+      for (const value of ["", " 1", "1e3", "0x10", "١", Uint8Array.of(0x31)]) {
+        await store.commit(store.namespace, [{ op: "kv.put", key: "k", value }]);
+        await refuses(kv.add("k", 1), "INVALID_DATA");
+      }
+    },
 
   "Bounds see the adds before them in the same group.": async (world) => {
     const store = await world.store();

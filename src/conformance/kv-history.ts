@@ -25,7 +25,12 @@ class Client {
   readonly #histories: ReadonlyMap<string, KeyHistory>;
   readonly #seen = new Map<string, number>();
 
-  constructor(world: World, kv: Kv<number>, no: number, histories: ReadonlyMap<string, KeyHistory>) {
+  constructor(
+    world: World,
+    kv: Kv<number>,
+    no: number,
+    histories: ReadonlyMap<string, KeyHistory>,
+  ) {
     this.#world = world;
     this.#kv = kv;
     this.#no = no;
@@ -85,7 +90,9 @@ function assertLinearizable(histories: ReadonlyMap<string, KeyHistory>): void {
     const verdict = checkHistory<KeyState, KeyInput, KeyOutput>(calls, keyModel);
     if (verdict.isLinearizable) continue;
     const stuck = verdict.stuckAt.map((call) => JSON.stringify(call)).join("\n");
-    assert.fail(`No order explains the answers on "${key}"; none of these can come next:\n${stuck}`);
+    assert.fail(
+      `No order explains the answers on "${key}"; none of these can come next:\n${stuck}`,
+    );
   }
 }
 
@@ -115,22 +122,21 @@ export const kvHistoryCases: Cases = {
     }
   },
 
-  "They stay so when processes die in the middle: a write without an answer took effect once or never.": async (
-    world,
-  ) => {
-    const of = histories();
-    for (let life = 0; life < 3; life++) {
-      const all = await clients(world, of);
-      let steps = 0;
-      let dies: Promise<void> | undefined;
-      await concurrently(CLIENTS, async (i) => {
-        for (let step = 0; step < STEPS && dies === undefined; step++) {
-          await (all[i] as Client).step(life * 100 + step);
-          if (life < 2 && ++steps === 60) dies = world.crash();
-        }
-      });
-      await dies;
-    }
-    assertLinearizable(of);
-  },
+  "They stay so when processes die in the middle: a write without an answer took effect once or never.":
+    async (world) => {
+      const of = histories();
+      for (let life = 0; life < 3; life++) {
+        const all = await clients(world, of);
+        let steps = 0;
+        let dies: Promise<void> | undefined;
+        await concurrently(CLIENTS, async (i) => {
+          for (let step = 0; step < STEPS && dies === undefined; step++) {
+            await (all[i] as Client).step(life * 100 + step);
+            if (life < 2 && ++steps === 60) dies = world.crash();
+          }
+        });
+        await dies;
+      }
+      assertLinearizable(of);
+    },
 };

@@ -47,7 +47,9 @@ async function keysOf(kv: Kv<number>, prefix: string, limit: number): Promise<st
 }
 
 export const kvListCases: Cases = {
-  "A list is in the order of the keys' UTF-8 bytes, whatever the size of its pages.": async (world) => {
+  "A list is in the order of the keys' UTF-8 bytes, whatever the size of its pages.": async (
+    world,
+  ) => {
     const kv = await filled(world, MIXED_KEYS);
     const sorted = byBytes(MIXED_KEYS);
     assert.notDeepEqual(sorted, [...MIXED_KEYS].sort(), "the keys tell the two orders apart");
@@ -57,7 +59,18 @@ export const kvListCases: Cases = {
   "A list gives exactly the keys that begin with the prefix.": async (world) => {
     const kv = await filled(world, MIXED_KEYS);
     const sorted = byBytes(MIXED_KEYS);
-    for (const prefix of ["", "a", "a/", "%", "_", "a%", "\uE000", "\u{10000}", "\u{10FFFF}", "none"]) {
+    for (const prefix of [
+      "",
+      "a",
+      "a/",
+      "%",
+      "_",
+      "a%",
+      "\uE000",
+      "\u{10000}",
+      "\u{10FFFF}",
+      "none",
+    ]) {
       const wanted = sorted.filter((key) => key.startsWith(prefix));
       for (const limit of [1, 3, 100]) assert.deepEqual(await keysOf(kv, prefix, limit), wanted);
     }

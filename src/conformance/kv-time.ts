@@ -18,8 +18,9 @@ async function ways(kv: Kv<number>, key: string): Promise<readonly boolean[]> {
 }
 
 /**
- * Follows a key that was put between the instants `fromMs` and `toMs` through the end of its TTL: until the first instant at which it
- * may be gone it must be seen, from the last one on it must not.
+ * Follows a key that was put between the instants `fromMs` and `toMs` through the end of its TTL:
+ * until the first instant at which it may be gone it must be seen, from the last one on it must
+ * not.
  */
 async function followEnd(
   world: World,
@@ -30,7 +31,8 @@ async function followEnd(
     const beforeMs = await world.now();
     const seen = await sees();
     const afterMs = await world.now();
-    if (afterMs < times.fromMs + times.ttlMs) assert.ok(seen.every(Boolean), "gone before its time");
+    if (afterMs < times.fromMs + times.ttlMs)
+      assert.ok(seen.every(Boolean), "gone before its time");
     if (beforeMs >= times.toMs + times.ttlMs) {
       return assert.deepEqual(new Set(seen), new Set([false]), "seen after its time");
     }
@@ -52,20 +54,27 @@ async function putFor(
 }
 
 export const kvTimeCases: Cases = {
-  "A key is seen until the end of its TTL by the store's clock, and never after, removed or not.": async (
+  "A key is seen until the end of its TTL by the store's clock, and never after, removed or not.":
+    async (world) => {
+      const [kv, other] = [
+        new Kv<number>(await world.store()),
+        new Kv<number>(await world.store()),
+      ];
+      const times = await putFor(world, kv, "k", 40);
+      await followEnd(world, times, () => ways(other, "k"));
+      assert.deepEqual(await kv.tryPut("k", 2, { ifRevision: 1_000_000 }), {
+        ok: false,
+        revision: 0,
+      });
+      assert.equal(await kv.delete("k"), false);
+      await putFor(world, kv, "n", 1);
+      await world.pass(world.capabilities.ttlGranularityMs + 1);
+      assert.equal(await kv.add("n", 5), 5, "an expired counter counts as 0");
+    },
+
+  "A TTL is rounded up to the engine's granularity, and the one in effect is returned.": async (
     world,
   ) => {
-    const [kv, other] = [new Kv<number>(await world.store()), new Kv<number>(await world.store())];
-    const times = await putFor(world, kv, "k", 40);
-    await followEnd(world, times, () => ways(other, "k"));
-    assert.deepEqual(await kv.tryPut("k", 2, { ifRevision: 1_000_000 }), { ok: false, revision: 0 });
-    assert.equal(await kv.delete("k"), false);
-    await putFor(world, kv, "n", 1);
-    await world.pass(world.capabilities.ttlGranularityMs + 1);
-    assert.equal(await kv.add("n", 5), 5, "an expired counter counts as 0");
-  },
-
-  "A TTL is rounded up to the engine's granularity, and the one in effect is returned.": async (world) => {
     const kv = new Kv<number>(await world.store());
     const step = world.capabilities.ttlGranularityMs;
     assert.equal((await kv.put("k", 1, { ttlMs: 1 })).ttlMs, step);
@@ -77,7 +86,9 @@ export const kvTimeCases: Cases = {
     }
   },
 
-  "A put begins the TTL anew, and one without it takes it away; an add keeps it.": async (world) => {
+  "A put begins the TTL anew, and one without it takes it away; an add keeps it.": async (
+    world,
+  ) => {
     const kv = new Kv<number>(await world.store());
     const step = world.capabilities.ttlGranularityMs;
     for (const key of ["kept", "longer"]) await kv.put(key, 1, { ttlMs: step });
@@ -109,34 +120,32 @@ export const kvTimeCases: Cases = {
     assert.deepEqual(left, ["free", "rebound"], "only what is bound goes");
   },
 
-  "A key that is bound to a session is gone as soon as the session's process was silent for its TTL.": async (
-    world,
-  ) => {
-    const [store, other] = [await world.store(), new Kv<number>(await world.store())];
-    const kv = new Kv<number>(store);
-    const session = await store.session();
-    await kv.put("bound", 1, { session });
-    await kv.put("both", 1, { session, ttlMs: 600_000 });
-    await loseSession(world, session);
-    assert.deepEqual(await ways(other, "bound"), [false, false, false, false]);
-    assert.deepEqual(await ways(other, "both"), [false, false, false, false]);
-    assert.equal(await other.delete("bound"), false);
-  },
+  "A key that is bound to a session is gone as soon as the session's process was silent for its TTL.":
+    async (world) => {
+      const [store, other] = [await world.store(), new Kv<number>(await world.store())];
+      const kv = new Kv<number>(store);
+      const session = await store.session();
+      await kv.put("bound", 1, { session });
+      await kv.put("both", 1, { session, ttlMs: 600_000 });
+      await loseSession(world, session);
+      assert.deepEqual(await ways(other, "bound"), [false, false, false, false]);
+      assert.deepEqual(await ways(other, "both"), [false, false, false, false]);
+      assert.equal(await other.delete("bound"), false);
+    },
 
-  "A put that is bound to a session which is over is refused with `LEASE_LOST` and writes nothing.": async (
-    world,
-  ) => {
-    const store = await world.store();
-    const kv = new Kv<number>(store);
-    const session = await store.session();
-    await kv.put("k", 1);
-    await loseSession(world, session);
-    await refuses(kv.put("k", 2, { session }), "LEASE_LOST");
-    await refuses(kv.put("new", 2, { session }), "LEASE_LOST");
-    assert.equal((await kv.get("k"))?.value, 1);
-    assert.equal(await kv.get("new"), null);
-    const another = await world.store();
-    const elsewhere = await another.session(another.partitionName("other"));
-    await rejectsArgument(() => new Kv<number>(another).put("new", 2, { session: elsewhere }));
-  },
+  "A put that is bound to a session which is over is refused with `LEASE_LOST` and writes nothing.":
+    async (world) => {
+      const store = await world.store();
+      const kv = new Kv<number>(store);
+      const session = await store.session();
+      await kv.put("k", 1);
+      await loseSession(world, session);
+      await refuses(kv.put("k", 2, { session }), "LEASE_LOST");
+      await refuses(kv.put("new", 2, { session }), "LEASE_LOST");
+      assert.equal((await kv.get("k"))?.value, 1);
+      assert.equal(await kv.get("new"), null);
+      const another = await world.store();
+      const elsewhere = await another.session(another.partitionName("other"));
+      await rejectsArgument(() => new Kv<number>(another).put("new", 2, { session: elsewhere }));
+    },
 };

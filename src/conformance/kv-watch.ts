@@ -88,19 +88,18 @@ async function overflowJournal(world: World, kv: Kv<number>): Promise<void> {
 }
 
 export const kvWatchCases: Cases = {
-  "The first batch of a watch comes at once, possibly empty, and names the cursor that it starts from.": async (
-    world,
-  ) => {
-    const kv = new Kv<number>(await world.store());
-    await kv.put("k", 1);
-    const watcher = await watching(world, "");
-    assert.deepEqual(watcher.batches[0]?.changes, [], "from now on");
-    const { revision } = await kv.put("k", 2);
-    await watcher.sees(world, "the put", () => watcher.changes.length > 0);
-    assert.deepEqual(watcher.changes[0], { type: "put", key: "k", value: 2, revision });
-    assert.ok(watcher.cursor >= revision);
-    await watcher.stop();
-  },
+  "The first batch of a watch comes at once, possibly empty, and names the cursor that it starts from.":
+    async (world) => {
+      const kv = new Kv<number>(await world.store());
+      await kv.put("k", 1);
+      const watcher = await watching(world, "");
+      assert.deepEqual(watcher.batches[0]?.changes, [], "from now on");
+      const { revision } = await kv.put("k", 2);
+      await watcher.sees(world, "the put", () => watcher.changes.length > 0);
+      assert.deepEqual(watcher.changes[0], { type: "put", key: "k", value: 2, revision });
+      assert.ok(watcher.cursor >= revision);
+      await watcher.stop();
+    },
 
   "A watch gives each key's changes in their order, intermediate ones possibly merged, and always its last state.":
     async (world) => {
@@ -142,27 +141,34 @@ export const kvWatchCases: Cases = {
     const kv = new Kv<number>(await world.store());
     const view = new Kv<number>(await world.store());
     for (let i = 0; i < 10; i++) await kv.put(`k${i}`, 0);
-    let isDone = false;
-    const write = (async () => {
-      for (let i = 1; i <= 200; i++) await kv.put(`k${draw(world.random, 10)}`, i);
-      isDone = true;
-    })();
+    const write = async (count: number): Promise<void> => {
+      for (let i = 1; i <= count; i++) await kv.put(`k${draw(world.random, 10)}`, i);
+    };
+    const during = write(50);
     const list = await view.list("k");
+    await during;
+    // Written after the list and before the watch: only the cursor can tell of it.
+    await write(50);
+    await kv.put("between", 1);
     const state = new Map<string, number | null>();
     for (const { key, value } of list.entries) state.set(key, value);
-    const watcher = new Watcher(view, "k", { cursor: list.revision });
-    await write;
-    assert.ok(isDone);
+    const watcher = new Watcher(view, "", { cursor: list.revision });
+    await write(50);
     const { revision } = await kv.put("k0", -1);
     await watcher.started(world);
     await watcher.sees(world, "the last change", () => watcher.cursor >= revision);
     for (const [key, value] of watcher.state) state.set(key, value);
-    const last = (await kv.list("k")).entries;
-    assert.deepEqual(state, new Map(last.map(({ key, value }) => [key, value])));
+    for (const { key, value } of (await kv.list()).entries) {
+      assert.equal(state.get(key), value, key);
+      state.delete(key);
+    }
+    assert.equal(state.size, 0, "no key that is not there");
     await watcher.stop();
   },
 
-  "A watch from the cursor of an earlier batch goes on without a gap, in any process.": async (world) => {
+  "A watch from the cursor of an earlier batch goes on without a gap, in any process.": async (
+    world,
+  ) => {
     const kv = new Kv<number>(await world.store());
     const views = [kv, new Kv<number>(await world.store())];
     const state = new Map<string, number | null>();
@@ -224,18 +230,22 @@ export const kvWatchCases: Cases = {
     },
   },
 
-  "Without expiry events a watch is silent about the end of a TTL, and the key is still never seen after it.": {
-    when: (capabilities) => !capabilities.hasExpiryEvents,
-    run: async (world) => {
-      const kv = new Kv<number>(await world.store());
-      const watcher = await watching(world, "k");
-      const { ttlMs = 0 } = await kv.put("k", 1, { ttlMs: 1 });
-      await world.pass(ttlMs + 1_000);
-      assert.equal(await kv.get("k"), null);
-      assert.equal(watcher.changes.some((change) => change.type === "delete"), false);
-      await watcher.stop();
+  "Without expiry events a watch is silent about the end of a TTL, and the key is still never seen after it.":
+    {
+      when: (capabilities) => !capabilities.hasExpiryEvents,
+      run: async (world) => {
+        const kv = new Kv<number>(await world.store());
+        const watcher = await watching(world, "k");
+        const { ttlMs = 0 } = await kv.put("k", 1, { ttlMs: 1 });
+        await world.pass(ttlMs + 1_000);
+        assert.equal(await kv.get("k"), null);
+        assert.equal(
+          watcher.changes.some((change) => change.type === "delete"),
+          false,
+        );
+        await watcher.stop();
+      },
     },
-  },
 
   "A cursor whose changes were trimmed gives one resync, and the watch goes on from the cursor that it names.":
     async (world) => {
@@ -251,7 +261,9 @@ export const kvWatchCases: Cases = {
       await watcher.stop();
     },
 
-  "A cursor that the store has not reached, as after a failover, gives one resync.": async (world) => {
+  "A cursor that the store has not reached, as after a failover, gives one resync.": async (
+    world,
+  ) => {
     const kv = new Kv<number>(await world.store());
     const { revision } = await kv.put("k", 1);
     const watcher = await watching(world, "k", { cursor: revision + 1_000_000 });
@@ -294,6 +306,9 @@ export const kvWatchCases: Cases = {
     const reason = new Error("enough");
     abort.abort(reason);
     await assert.rejects(waiting, (error) => error === reason);
-    await assert.rejects(kv.watch("", { signal: abort.signal }).next(), (error) => error === reason);
+    await assert.rejects(
+      kv.watch("", { signal: abort.signal }).next(),
+      (error) => error === reason,
+    );
   },
 };

@@ -1,4 +1,7 @@
-/** The suite of the kv port: one test for each sentence of `ports/kv/README.md`, in its words and its order. */
+/**
+ * The suite of the kv port: one test for each sentence of `ports/kv/README.md`, in its words and
+ * its order.
+ */
 import { declare, type Cases, type ConformanceOptions } from "./kit.ts";
 import { kvBasicCases } from "./kv-basic.ts";
 import { kvCounterCases } from "./kv-counter.ts";

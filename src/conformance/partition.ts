@@ -18,7 +18,10 @@ export interface Filled {
   readonly cancelled: ClaimedJob;
 }
 
-/** Fills the test's partition: keys of every kind, a queue with jobs in every state, marks, rules, a pause, live sessions. */
+/**
+ * Fills the test's partition: keys of every kind, a queue with jobs in every state, marks, rules, a
+ * pause, live sessions.
+ */
 export async function fillPartition(world: World): Promise<Filled> {
   const store = await world.store();
   const session = await store.session();
@@ -81,7 +84,10 @@ async function fillRules(store: Store): Promise<void> {
   const [job] = (await paced.claim(session, 5)).jobs as [ClaimedJob];
   await paced.settle(session, job, { outcome: "completed" });
   const keyed = new Queue(store, "keyed");
-  await keyed.configure({ rate: { count: 1, perMs: 200_000, burst: 1, isPerKey: true }, perKey: 5 });
+  await keyed.configure({
+    rate: { count: 1, perMs: 200_000, burst: 1, isPerKey: true },
+    perKey: 5,
+  });
   for (const id of ["one", "two"]) await keyed.add({ id, payload: "", key: "k" });
   const [first] = (await keyed.claim(session, 5)).jobs as [ClaimedJob];
   await keyed.settle(session, first, { outcome: "completed" });
@@ -104,7 +110,9 @@ export async function dump(
   }
 }
 
-/** The records without the time at which they were read, and without that to which heartbeats move. */
+/**
+ * The records without the time at which they were read, and without that to which heartbeats move.
+ */
 export function timeless(records: readonly ExportRecord[]): readonly ExportRecord[] {
   return records.map((each) => {
     if (each.record === "partition") return { ...each, clockMs: 0 };

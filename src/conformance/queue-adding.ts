@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { Data } from "../core/codec.ts";
 import { LIMITS } from "../core/limits.ts";
 import { Queue } from "../ports/queue/index.ts";
-import { assertSame, AWKWARD_TEXT, awkwardBytes, largest } from "./data.ts";
+import { assertSame, AWKWARD_TEXT, awkwardBytes, largest, UNSTORABLE_TEXT } from "./data.ts";
 import { concurrently, draw, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
 import { drain, ids, Worker, workers } from "./queue-kit.ts";
 
@@ -25,9 +25,14 @@ async function addUntilCrash(world: World): Promise<Adds> {
   await concurrently(12, async (i) => {
     const { queue, store } = all[i % 3] as Worker;
     for (let step = 0; step < 30 && dies === undefined; step++) {
-      const names = Array.from({ length: 1 + draw(world.random, 3) }, (_, n) => `${i}/${step}/${n}`);
+      const names = Array.from(
+        { length: 1 + draw(world.random, 3) },
+        (_, n) => `${i}/${step}/${n}`,
+      );
       const jobs = names.map((payload) => {
-        return queue.op.enqueue(draw(world.random, 2) === 0 ? { payload } : { payload, id: payload });
+        return queue.op.enqueue(
+          draw(world.random, 2) === 0 ? { payload } : { payload, id: payload },
+        );
       });
       const call = store.commitAll(jobs).then((result) => assert.ok(result.ok));
       // The crash comes while calls of the others are under way.
@@ -50,7 +55,9 @@ async function payloads(world: World): Promise<Data[]> {
 }
 
 export const queueAddingCases: Cases = {
-  "A job is never lost after its add resolved, whatever process dies afterwards.": async (world) => {
+  "A job is never lost after its add resolved, whatever process dies afterwards.": async (
+    world,
+  ) => {
     const { acknowledged } = await addUntilCrash(world);
     assert.ok(acknowledged.length > 0);
     const found = new Set(await payloads(world));
@@ -67,79 +74,83 @@ export const queueAddingCases: Cases = {
     for (const payload of found) assert.ok(known.has(payload));
   },
 
-  "Adding a job again under its id with the same payload changes nothing, in whatever state it is.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    const add = (worker: Worker) => worker.queue.add({ id: "a", payload: "p", delayMs: 0 });
-    const first = await add(one);
-    assert.equal(first.status, "added");
-    const again = { id: "a", seq: first.seq, status: "exists" };
-    assert.deepEqual(await add(two), again);
-    const job = await one.one("a");
-    assert.deepEqual(await add(two), again, "leased");
-    await one.settle(job);
-    assert.deepEqual(await add(two), again, "completed");
-    await one.none();
-    assert.equal((await one.queue.stats()).counts.completed, 1);
-  },
+  "Adding a job again under its id with the same payload changes nothing, in whatever state it is.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const add = (worker: Worker) => worker.queue.add({ id: "a", payload: "p", delayMs: 0 });
+      const first = await add(one);
+      assert.equal(first.status, "added");
+      const again = { id: "a", seq: first.seq, status: "exists" };
+      assert.deepEqual(await add(two), again);
+      const job = await one.one("a");
+      assert.deepEqual(await add(two), again, "leased");
+      await one.settle(job);
+      assert.deepEqual(await add(two), again, "completed");
+      await one.none();
+      assert.equal((await one.queue.stats()).counts.completed, 1);
+    },
 
-  "Adding another payload under a taken id is refused with `ALREADY_EXISTS`, and the first job stands.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    await one.queue.add({ id: "a", payload: "p" });
-    await refuses(two.queue.add({ id: "a", payload: "q" }), "ALREADY_EXISTS");
-    await refuses(two.queue.add({ id: "a", payload: Buffer.from("p") }), "ALREADY_EXISTS");
-    assert.equal((await one.view("a")).payload, "p");
-    const enqueue = (payload: string) => one.queue.op.enqueue({ id: "b", payload });
-    const group = await one.store.commitAll([enqueue("1"), enqueue("2")]);
-    assert.ok(!group.ok && group.refusal.code === "ALREADY_EXISTS", "in one group too");
-    assert.equal(await one.queue.get("b"), null);
-    const same = await one.store.commitAll([enqueue("1"), enqueue("1")] as const);
-    assert.ok(same.ok);
-    assert.deepEqual([same.results[0].status, same.results[1].status], ["added", "exists"]);
-  },
+  "Adding another payload under a taken id is refused with `ALREADY_EXISTS`, and the first job stands.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      await one.queue.add({ id: "a", payload: "p" });
+      await refuses(two.queue.add({ id: "a", payload: "q" }), "ALREADY_EXISTS");
+      await refuses(two.queue.add({ id: "a", payload: Buffer.from("p") }), "ALREADY_EXISTS");
+      assert.equal((await one.view("a")).payload, "p");
+      const enqueue = (payload: string) => one.queue.op.enqueue({ id: "b", payload });
+      const group = await one.store.commitAll([enqueue("1"), enqueue("2")]);
+      assert.ok(!group.ok && group.refusal.code === "ALREADY_EXISTS", "in one group too");
+      assert.equal(await one.queue.get("b"), null);
+      const same = await one.store.commitAll([enqueue("1"), enqueue("1")] as const);
+      assert.ok(same.ok);
+      assert.deepEqual([same.results[0].status, same.results[1].status], ["added", "exists"]);
+    },
 
-  "Of concurrent adds of one id or one dedupe key exactly one makes a job, and all are told which.": async (world) => {
-    const all = await workers(world, 3);
-    const dedupe = { key: "d", ttlMs: 60_000 };
-    const adds = Array.from({ length: 30 }, (_, i) => {
-      const { queue } = all[i % 3] as Worker;
-      return queue.add(i % 2 === 0 ? { id: "a", payload: "" } : { payload: "", dedupe });
-    });
-    const results = await Promise.all(adds);
-    for (const parity of [0, 1]) {
-      const those = results.filter((_, i) => i % 2 === parity);
-      assert.equal(those.filter((each) => each.status === "added").length, 1);
-      assert.equal(new Set(those.map((each) => each.id)).size, 1);
-    }
-    assert.equal((await drain(all[0])).length, 2);
-  },
+  "Of concurrent adds of one id or one dedupe key exactly one makes a job, and all are told which.":
+    async (world) => {
+      const all = await workers(world, 3);
+      const dedupe = { key: "d", ttlMs: 60_000 };
+      const adds = Array.from({ length: 30 }, (_, i) => {
+        const { queue } = all[i % 3] as Worker;
+        return queue.add(i % 2 === 0 ? { id: "a", payload: "" } : { payload: "", dedupe });
+      });
+      const results = await Promise.all(adds);
+      for (const parity of [0, 1]) {
+        const those = results.filter((_, i) => i % 2 === parity);
+        assert.equal(those.filter((each) => each.status === "added").length, 1);
+        assert.equal(new Set(those.map((each) => each.id)).size, 1);
+      }
+      assert.equal((await drain(all[0])).length, 2);
+    },
 
-  "Payload, result, key, priority and trace come back as they were given, text and bytes byte for byte.": async (
+  "Payload, result, key, priority and trace come back as they were given, text and bytes byte for byte.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const values: readonly Data[] = [...AWKWARD_TEXT, ...awkwardBytes(), ...largest()];
+      const trace = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+      for (const [i, payload] of values.entries()) {
+        const key = AWKWARD_TEXT[i % AWKWARD_TEXT.length] || "k";
+        const id = `${key} ${i}`;
+        await one.queue.add({ id, payload, key, priority: i, trace });
+        const view = await two.view(id);
+        assertSame(view.payload, payload);
+        const job = await two.one(id);
+        assertSame(job.payload, payload);
+        const { seq, ...rest } = job;
+        assert.equal(view.seq, seq);
+        assert.deepEqual([view.id, view.key, view.priority], [id, key, i]);
+        assert.deepEqual([rest.id, rest.key, rest.priority, rest.trace], [id, key, i, trace]);
+        await two.settle(job, { outcome: "completed", result: payload });
+        assertSame((await one.view(id)).result, payload);
+      }
+      await one.queue.add({ id: "plain", payload: "" });
+      const plain = await two.one("plain");
+      assert.deepEqual([plain.key, plain.priority, plain.trace], [null, 0, null]);
+    },
+
+  "`addMany` adds in order, and after a failure says how many jobs were added before it.": async (
     world,
   ) => {
-    const [one, two] = await workers(world, 2);
-    const values: readonly Data[] = [...AWKWARD_TEXT, ...awkwardBytes(), ...largest()];
-    const trace = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-    for (const [i, payload] of values.entries()) {
-      const key = AWKWARD_TEXT[i % AWKWARD_TEXT.length] || "k";
-      const id = `${key} ${i}`;
-      await one.queue.add({ id, payload, key, priority: i, trace });
-      const view = await two.view(id);
-      assertSame(view.payload, payload);
-      const job = await two.one(id);
-      assertSame(job.payload, payload);
-      const { seq, ...rest } = job;
-      assert.equal(view.seq, seq);
-      assert.deepEqual([view.id, view.key, view.priority], [id, key, i]);
-      assert.deepEqual([rest.id, rest.key, rest.priority, rest.trace], [id, key, i, trace]);
-      await two.settle(job, { outcome: "completed", result: payload });
-      assertSame((await one.view(id)).result, payload);
-    }
-    await one.queue.add({ id: "plain", payload: "" });
-    const plain = await two.one("plain");
-    assert.deepEqual([plain.key, plain.priority, plain.trace], [null, 0, null]);
-  },
-
-  "`addMany` adds in order, and after a failure says how many jobs were added before it.": async (world) => {
     const [one, two] = await workers(world, 2);
     const names = Array.from({ length: 2_500 }, (_, i) => `j${i}`);
     const added = await one.queue.addMany(names.map((id) => ({ id, payload: "" })));
@@ -150,13 +161,16 @@ export const queueAddingCases: Cases = {
     }
     assert.deepEqual(claimed, names);
     await one.queue.configure({ maxWaiting: 2_100 });
-    const error = await refuses(one.queue.addMany(names.map(() => ({ payload: "" }))), "OVERLOADED");
+    const error = await refuses(
+      one.queue.addMany(names.map(() => ({ payload: "" }))),
+      "OVERLOADED",
+    );
     const before = error.details["added"] as number;
     assert.equal((await one.queue.stats()).counts.ready, before, "that many, and none after them");
     assert.ok(before > 0 && before <= 2_100);
   },
 
-  "A job above its size limit is refused with `TOO_LARGE`, a wrong name, number or time with a `TypeError` or `RangeError`, before anything is written.":
+  "A job above its size limit is refused with `TOO_LARGE`, text that has a lone surrogate or NUL with `INVALID_DATA`, a wrong name, number or time with a `TypeError` or `RangeError`, before anything is written.":
     async (world) => {
       const [one] = await workers(world, 2);
       const { queue } = one;
@@ -182,22 +196,27 @@ export const queueAddingCases: Cases = {
       for (const name of ["", "$own", "a\nb", "x".repeat(LIMITS.nameChars + 1)]) {
         await rejectsArgument(() => new Queue(one.store, name));
       }
+      for (const payload of UNSTORABLE_TEXT) await refuses(queue.add({ payload }), "INVALID_DATA");
       const { counts } = await queue.stats();
-      assert.equal(Object.values(counts).reduce((sum, count) => sum + count), 0);
+      assert.equal(
+        Object.values(counts).reduce((sum, count) => sum + count),
+        0,
+      );
     },
 
-  "Partitions are apart: a queue of one knows nothing of a queue of the same name in another.": async (world) => {
-    const [one] = await workers(world, 2);
-    const other = new Queue(one.store, "other");
-    const elsewhere = new Queue(one.store, "q", { partition: "other" });
-    const dedupe = { key: "d", ttlMs: 60_000 };
-    for (const queue of [one.queue, other, elsewhere]) {
-      assert.equal((await queue.add({ id: "a", payload: queue.partition })).status, "added");
-      assert.equal((await queue.add({ payload: "", dedupe })).status, "added");
-      assert.equal((await queue.stats()).counts.ready, 2);
-    }
-    await elsewhere.pause();
-    assert.deepEqual((await one.claim(10)).length, 2);
-    assert.equal((await elsewhere.stats()).counts.ready, 2);
-  },
+  "Partitions are apart: a queue of one knows nothing of a queue of the same name in another.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      const other = new Queue(one.store, "other");
+      const elsewhere = new Queue(one.store, "q", { partition: "other" });
+      const dedupe = { key: "d", ttlMs: 60_000 };
+      for (const queue of [one.queue, other, elsewhere]) {
+        assert.equal((await queue.add({ id: "a", payload: queue.partition })).status, "added");
+        assert.equal((await queue.add({ payload: "", dedupe })).status, "added");
+        assert.equal((await queue.stats()).counts.ready, 2);
+      }
+      await elsewhere.pause();
+      assert.deepEqual((await one.claim(10)).length, 2);
+      assert.equal((await elsewhere.stats()).counts.ready, 2);
+    },
 };

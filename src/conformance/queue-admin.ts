@@ -26,147 +26,145 @@ async function listed(queue: Queue, state: JobState): Promise<string[]> {
 }
 
 export const queueAdminCases: Cases = {
-  "A cancel of a waiting job finishes it as `cancelled`, it is never delivered, and its key goes on.": async (
-    world,
-  ) => {
-    const one = await inEveryState(world);
-    const two = await Worker.start(world);
-    for (const id of ["scheduled", "blocked", "ready"]) {
-      assert.equal(await two.queue.cancel(id, { reason: `not ${id}` }), "cancelled", id);
-      const view = await one.view(id);
-      assert.deepEqual([view.state, view.error], ["cancelled", `not ${id}`]);
-      assert.ok(view.finishedMs !== null);
-    }
-    for (const id of ["k1", "k2", "k3"]) await one.add(id, { key: "k" });
-    assert.equal(await two.queue.cancel("k2"), "cancelled");
-    assert.equal(await two.queue.cancel("k1"), "cancelled");
-    await two.one("k3");
-    await world.pass(1);
-    await assertCounts(one.queue);
-  },
-
-  "A cancel of a held job is durable and reaches its holder with the next renewal of the session, wherever that runs.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["a", "b"]) await one.add(id);
-    const [a] = await one.claim(2);
-    const asked: number[] = [];
-    one.session.onCancels(({ partition, cancels }) => {
-      assert.equal(partition, world.namespace);
-      for (const each of cancels) {
-        assert.equal(each.queue, "q");
-        asked.push(each.seq, each.token);
+  "A cancel of a waiting job finishes it as `cancelled`, it is never delivered, and its key goes on.":
+    async (world) => {
+      const one = await inEveryState(world);
+      const two = await Worker.start(world);
+      for (const id of ["scheduled", "blocked", "ready"]) {
+        assert.equal(await two.queue.cancel(id, { reason: `not ${id}` }), "cancelled", id);
+        const view = await one.view(id);
+        assert.deepEqual([view.state, view.error], ["cancelled", `not ${id}`]);
+        assert.ok(view.finishedMs !== null);
       }
-    });
-    assert.equal(await two.queue.cancel("a", { reason: "enough" }), "requested");
-    assert.equal((await two.view("a")).isCancelRequested, true);
-    assert.equal((await two.view("a")).state, "leased");
-    await one.session.renew();
-    assert.deepEqual(asked, [a?.seq, a?.token]);
-    assert.equal(await two.queue.cancel("a"), "requested");
-    await one.session.renew();
-    assert.deepEqual(asked, [a?.seq, a?.token, a?.seq, a?.token], "as long as it is held");
-  },
+      for (const id of ["k1", "k2", "k3"]) await one.add(id, { key: "k" });
+      assert.equal(await two.queue.cancel("k2"), "cancelled");
+      assert.equal(await two.queue.cancel("k1"), "cancelled");
+      await two.one("k3");
+      await world.pass(1);
+      await assertCounts(one.queue);
+    },
 
-  "A held job whose cancel was asked is never delivered again: retried, released or lost, it ends as `cancelled`.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["retried", "released", "lost", "ended", "done"]) await one.add(id, { key: id });
-    const [retried, released, , , done] = (await one.claim(5)) as never[];
-    for (const id of ["retried", "released", "lost", "ended", "done"]) {
-      await two.queue.cancel(id, { reason: "enough" });
-    }
-    assert.equal(await one.settle(retried as never, { outcome: "retry" }), "cancelled");
-    assert.equal(await one.settle(released as never, { outcome: "released" }), "cancelled");
-    assert.equal(await one.settle(done as never), "completed", "its holder may finish it");
-    await one.lose();
-    await two.none();
-    for (const id of ["retried", "released", "lost", "ended"]) {
-      const view = await two.view(id);
-      assert.deepEqual([view.state, view.error], ["cancelled", "enough"], id);
-    }
-    await two.add("next", { key: "lost" });
-    await two.one("next");
-    await two.queue.cancel("next");
-    await two.session.close();
-    assert.equal(await one.state("next"), "cancelled", "ended in order");
-  },
+  "A cancel of a held job is durable and reaches its holder with the next renewal of the session, wherever that runs.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["a", "b"]) await one.add(id);
+      const [a] = await one.claim(2);
+      const asked: number[] = [];
+      one.session.onCancels(({ partition, cancels }) => {
+        assert.equal(partition, world.namespace);
+        for (const each of cancels) {
+          assert.equal(each.queue, "q");
+          asked.push(each.seq, each.token);
+        }
+      });
+      assert.equal(await two.queue.cancel("a", { reason: "enough" }), "requested");
+      assert.equal((await two.view("a")).isCancelRequested, true);
+      assert.equal((await two.view("a")).state, "leased");
+      await one.session.renew();
+      assert.deepEqual(asked, [a?.seq, a?.token]);
+      assert.equal(await two.queue.cancel("a"), "requested");
+      await one.session.renew();
+      assert.deepEqual(asked, [a?.seq, a?.token, a?.seq, a?.token], "as long as it is held");
+    },
 
-  "A cancel says `finished` of a finished job and `missing` of an unknown one, and changes neither.": async (world) => {
-    const one = await inEveryState(world);
-    for (const id of ["completed", "cancelled", "dead"] as const) {
-      const before = await one.view(id);
-      assert.equal(await one.queue.cancel(id, { reason: "late" }), "finished");
-      assert.deepEqual(await one.view(id), before);
-    }
-    assert.equal(await one.queue.cancel("none"), "missing");
-    assert.equal(await new Queue(one.store, "unused").cancel("ready"), "missing");
-  },
+  "A held job whose cancel was asked is never delivered again: retried, released or lost, it ends as `cancelled`.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["retried", "released", "lost", "ended", "done"])
+        await one.add(id, { key: id });
+      const [retried, released, , , done] = (await one.claim(5)) as never[];
+      for (const id of ["retried", "released", "lost", "ended", "done"]) {
+        await two.queue.cancel(id, { reason: "enough" });
+      }
+      assert.equal(await one.settle(retried as never, { outcome: "retry" }), "cancelled");
+      assert.equal(await one.settle(released as never, { outcome: "released" }), "cancelled");
+      assert.equal(await one.settle(done as never), "completed", "its holder may finish it");
+      await one.lose();
+      await two.none();
+      for (const id of ["retried", "released", "lost", "ended"]) {
+        const view = await two.view(id);
+        assert.deepEqual([view.state, view.error], ["cancelled", "enough"], id);
+      }
+      await two.add("next", { key: "lost" });
+      await two.one("next");
+      await two.queue.cancel("next");
+      await two.session.close();
+      assert.equal(await one.state("next"), "cancelled", "ended in order");
+    },
 
-  "A paused queue gives no job to any process until it is resumed; held jobs can be settled, and jobs can be added.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["a", "b"]) await one.add(id);
-    const job = await one.one("a");
-    await two.queue.pause();
-    assert.equal((await one.queue.stats()).isPaused, true);
-    await one.none();
-    await two.none();
-    await two.add("c", { delayMs: 5 });
-    assert.equal(await one.settle(job), "completed");
-    await world.pass(10);
-    await one.none();
-    const three = await Worker.start(world);
-    await three.none();
-    await three.queue.resume();
-    assert.deepEqual(ids(await two.claim(10)), ["b", "c"]);
-  },
+  "A cancel says `finished` of a finished job and `missing` of an unknown one, and changes neither.":
+    async (world) => {
+      const one = await inEveryState(world);
+      for (const id of ["completed", "cancelled", "dead"] as const) {
+        const before = await one.view(id);
+        assert.equal(await one.queue.cancel(id, { reason: "late" }), "finished");
+        assert.deepEqual(await one.view(id), before);
+      }
+      assert.equal(await one.queue.cancel("none"), "missing");
+      assert.equal(await new Queue(one.store, "unused").cancel("ready"), "missing");
+    },
 
-  "Redriven jobs are ready again with their attempts at zero: those of the ids, or the oldest, and dead ones alone.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2, { maxDeliveries: 2 });
-    for (let i = 0; i < 6; i++) await one.add(`j${i}`, { key: "k" });
-    for (let i = 0; i < 5; i++) {
-      const job = await one.one(`j${i}`);
-      await one.settle(job, i < 4 ? { outcome: "dead", error: "no" } : { outcome: "completed" });
-    }
-    assert.equal(await two.queue.redrive({ ids: ["j3", "j4", "j5", "none", "j3"] }), 1);
-    assert.equal(await two.queue.redrive({ max: 2 }), 2);
-    assert.deepEqual(await listed(one.queue, "dead"), ["j2"]);
-    const view = await one.view("j1");
-    assert.deepEqual([view.attempts, view.lost, view.error, view.result], [0, 0, null, null]);
-    assert.equal(view.finishedMs, null);
-    assert.equal(await two.queue.redrive(), 1);
-    assert.equal(await two.queue.redrive(), 0);
-    const order = await drain(two);
-    assert.deepEqual([...order].sort(), ["j0", "j1", "j2", "j3", "j5"]);
-    assert.deepEqual(order.slice(-4), [...order.slice(-4)].sort(), "by their numbers again");
-    await assertCounts(one.queue);
-  },
+  "A paused queue gives no job to any process until it is resumed; held jobs can be settled, and jobs can be added.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["a", "b"]) await one.add(id);
+      const job = await one.one("a");
+      await two.queue.pause();
+      assert.equal((await one.queue.stats()).isPaused, true);
+      await one.none();
+      await two.none();
+      await two.add("c", { delayMs: 5 });
+      assert.equal(await one.settle(job), "completed");
+      await world.pass(10);
+      await one.none();
+      const three = await Worker.start(world);
+      await three.none();
+      await three.queue.resume();
+      assert.deepEqual(ids(await two.claim(10)), ["b", "c"]);
+    },
 
-  "A purge removes the jobs of the named state and no others, and lets the next job of a key follow.": async (world) => {
-    const one = await inEveryState(world);
-    const states = ["scheduled", "completed", "cancelled", "dead", "blocked"] as const;
-    for (const state of states) {
-      const before = (await one.queue.stats()).counts;
-      assert.equal(await one.queue.purge(state), 1, state);
-      assert.equal(await one.queue.get(state), null);
-      assert.deepEqual((await one.queue.stats()).counts, { ...before, [state]: 0 });
-    }
-    await one.add("behind", { key: "k" });
-    assert.equal(await one.queue.purge("ready", { max: 1 }), 1);
-    assert.deepEqual(await listed(one.queue, "ready"), ["behind"]);
-    assert.equal((await one.queue.add({ id: "ready", payload: "new" })).status, "added");
-    assert.equal(await one.queue.purge("dead"), 0);
-    await rejectsArgument(() => one.queue.purge("leased" as never));
-    await one.queue.addMany(Array.from({ length: 2_300 }, () => ({ payload: "" })));
-    assert.equal(await one.queue.purge("ready"), 2_302, "in steps");
-    await assertCounts(one.queue);
-  },
+  "Redriven jobs are ready again with their attempts at zero: those of the ids, or the oldest, and dead ones alone.":
+    async (world) => {
+      const [one, two] = await workers(world, 2, { maxDeliveries: 2 });
+      for (let i = 0; i < 6; i++) await one.add(`j${i}`, { key: "k" });
+      for (let i = 0; i < 5; i++) {
+        const job = await one.one(`j${i}`);
+        await one.settle(job, i < 4 ? { outcome: "dead", error: "no" } : { outcome: "completed" });
+      }
+      assert.equal(await two.queue.redrive({ ids: ["j3", "j4", "j5", "none", "j3"] }), 1);
+      assert.equal(await two.queue.redrive({ max: 2 }), 2);
+      assert.deepEqual(await listed(one.queue, "dead"), ["j2"]);
+      const view = await one.view("j1");
+      assert.deepEqual([view.attempts, view.lost, view.error, view.result], [0, 0, null, null]);
+      assert.equal(view.finishedMs, null);
+      assert.equal(await two.queue.redrive(), 1);
+      assert.equal(await two.queue.redrive(), 0);
+      const order = await drain(two);
+      assert.deepEqual([...order].sort(), ["j0", "j1", "j2", "j3", "j5"]);
+      assert.deepEqual(order.slice(-4), [...order.slice(-4)].sort(), "by their numbers again");
+      await assertCounts(one.queue);
+    },
+
+  "A purge removes the jobs of the named state and no others, and lets the next job of a key follow.":
+    async (world) => {
+      const one = await inEveryState(world);
+      const states = ["scheduled", "completed", "cancelled", "dead", "blocked"] as const;
+      for (const state of states) {
+        const before = (await one.queue.stats()).counts;
+        assert.equal(await one.queue.purge(state), 1, state);
+        assert.equal(await one.queue.get(state), null);
+        assert.deepEqual((await one.queue.stats()).counts, { ...before, [state]: 0 });
+      }
+      await one.add("behind", { key: "k" });
+      assert.equal(await one.queue.purge("ready", { max: 1 }), 1);
+      assert.deepEqual(await listed(one.queue, "ready"), ["behind"]);
+      assert.equal((await one.queue.add({ id: "ready", payload: "new" })).status, "added");
+      assert.equal(await one.queue.purge("dead"), 0);
+      await rejectsArgument(() => one.queue.purge("leased" as never));
+      await one.queue.addMany(Array.from({ length: 2_300 }, () => ({ payload: "" })));
+      assert.equal(await one.queue.purge("ready"), 2_302, "in steps");
+      await assertCounts(one.queue);
+    },
 
   "The counts of a queue are exact.": async (world) => {
     const all = await workers(world, 3, { maxDeliveries: 4, maxLeased: 9 });
@@ -198,90 +196,102 @@ export const queueAdminCases: Cases = {
     await assertCounts(all[1].queue);
   },
 
-  "A list shows the jobs of a state in the order of their adding, whatever the size of its pages.": async (world) => {
-    const [one] = await workers(world, 2);
-    const one20 = Array.from({ length: 20 }, (_, i) => `j${i}`);
-    for (const id of one20) await one.add(id, { priority: draw(world.random, 101) });
-    for (const limit of [1, 7, 20, 100]) {
-      const seen: string[] = [];
-      for await (const job of one.queue.scan("ready", { limit })) seen.push(job.id);
-      assert.deepEqual(seen, one20);
-    }
-    const page = await one.queue.list("ready", { limit: 20 });
-    assert.equal(page.next, null);
-    assert.deepEqual((await one.queue.list("dead")).jobs, []);
-    for (const limit of [0, 1_001]) await rejectsArgument(() => one.queue.list("ready", { limit }));
-    const names = (await listQueues(one.store)).map((view) => view.queue);
-    assert.deepEqual(names, ["q"]);
-    const unused = await new Queue(one.store, "unused").stats();
-    assert.equal(Object.values(unused.counts).reduce((sum, count) => sum + count), 0);
-  },
-
-  "Changes after a cursor show each changed job with its last state, whatever the size of their pages.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    await one.add("before");
-    const start = (await one.queue.changes(0)).cursor;
-    const states = new Map<string, JobState>();
-    let cursor = start;
-    for (let round = 0; round < 20; round++) {
-      await two.add(`j${round}`, draw(world.random, 2) === 0 ? {} : { key: "k" });
-      for (const job of await one.claim(draw(world.random, 3) + 1)) {
-        const outcomes = ["completed", "released", "dead"] as const;
-        await one.settle(job, { outcome: pick(world.random, outcomes) });
+  "A list shows the jobs of a state in the order of their adding, whatever the size of its pages.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      const one20 = Array.from({ length: 20 }, (_, i) => `j${i}`);
+      for (const id of one20) await one.add(id, { priority: draw(world.random, 101) });
+      for (const limit of [1, 7, 20, 100]) {
+        const seen: string[] = [];
+        for await (const job of one.queue.scan("ready", { limit })) seen.push(job.id);
+        assert.deepEqual(seen, one20);
       }
-      if (draw(world.random, 3) > 0) continue;
-      cursor = await follow(two.queue, cursor, states);
-    }
-    await follow(two.queue, cursor, states);
-    const again = new Map<string, JobState>();
-    await follow(two.queue, start, again);
-    for (const feed of [states, again]) {
-      for (const [id, state] of feed) assert.equal(await one.state(id), state, id);
-      for (let i = 0; i < 20; i++) assert.ok(feed.has(`j${i}`), `j${i} changed`);
-    }
-    const other = await new Queue(one.store, "other").changes(start);
-    assert.deepEqual(other.changes, [], "of this queue alone");
-  },
+      const page = await one.queue.list("ready", { limit: 20 });
+      assert.equal(page.next, null);
+      assert.deepEqual((await one.queue.list("dead")).jobs, []);
+      for (const limit of [0, 1_001])
+        await rejectsArgument(() => one.queue.list("ready", { limit }));
+      const names = (await listQueues(one.store)).map((view) => view.queue);
+      assert.deepEqual(names, ["q"]);
+      const unused = await new Queue(one.store, "unused").stats();
+      assert.equal(
+        Object.values(unused.counts).reduce((sum, count) => sum + count),
+        0,
+      );
+    },
 
-  "A cursor of changes that were trimmed, or that the store has not reached, gives one resync.": async (world) => {
-    const [one] = await workers(world, 2);
-    await one.add("a");
-    const { cursor } = await one.queue.changes(0);
-    const future = await one.queue.changes(cursor + 1_000_000);
-    assert.deepEqual([future.isResync, future.changes], [true, []]);
-    assert.equal((await one.queue.changes(future.cursor)).isResync, false);
-    await overflowChanges(world, one);
-    const trimmed = await one.queue.changes(cursor);
-    assert.equal(trimmed.isResync, true);
-    await one.add("b");
-    const { changes, isResync } = await one.queue.changes(trimmed.cursor);
-    assert.deepEqual([ids(changes), isResync], [["b"], false]);
-  },
+  "Changes after a cursor show each changed job with its last state, whatever the size of their pages.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      await one.add("before");
+      const start = (await one.queue.changes(0)).cursor;
+      const states = new Map<string, JobState>();
+      let cursor = start;
+      for (let round = 0; round < 20; round++) {
+        await two.add(`j${round}`, draw(world.random, 2) === 0 ? {} : { key: "k" });
+        for (const job of await one.claim(draw(world.random, 3) + 1)) {
+          const outcomes = ["completed", "released", "dead"] as const;
+          await one.settle(job, { outcome: pick(world.random, outcomes) });
+        }
+        if (draw(world.random, 3) > 0) continue;
+        cursor = await follow(two.queue, cursor, states);
+      }
+      await follow(two.queue, cursor, states);
+      const again = new Map<string, JobState>();
+      await follow(two.queue, start, again);
+      for (const feed of [states, again]) {
+        for (const [id, state] of feed) assert.equal(await one.state(id), state, id);
+        for (let i = 0; i < 20; i++) assert.ok(feed.has(`j${i}`), `j${i} changed`);
+      }
+      const other = await new Queue(one.store, "other").changes(start);
+      assert.deepEqual(other.changes, [], "of this queue alone");
+    },
 
-  "A hint comes when a job becomes claimable, finishes, or is asked to stop, and a lost hint costs time only.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    const heard = { ready: 0, done: 0, cancel: 0 };
-    const stops = [
-      two.queue.onReady(() => heard.ready++),
-      two.queue.onDone(() => heard.done++),
-      two.queue.onCancel(() => heard.cancel++),
-    ];
-    await one.add("a");
-    await world.until("the hint of a ready job", () => heard.ready > 0);
-    const job = await one.one("a");
-    await one.queue.cancel("a");
-    await world.until("the hint of an asked cancel", () => heard.cancel > 0);
-    await one.settle(job);
-    await world.until("the hint of a finished job", () => heard.done > 0);
-    for (const stop of stops) stop();
-    const before = { ...heard };
-    await one.add("b");
-    await two.one("b");
-    await world.pass(10);
-    assert.deepEqual(heard, before, "nothing after the stop, and the job is found all the same");
-  },
+  "A cursor of changes that were trimmed, or that the store has not reached, gives one resync.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      await one.add("a");
+      const { cursor } = await one.queue.changes(0);
+      const future = await one.queue.changes(cursor + 1_000_000);
+      assert.deepEqual([future.isResync, future.changes], [true, []]);
+      assert.equal((await one.queue.changes(future.cursor)).isResync, false);
+      await overflowChanges(world, one);
+      const trimmed = await one.queue.changes(cursor);
+      assert.equal(trimmed.isResync, true);
+      await one.add("b");
+      const { changes, isResync } = await one.queue.changes(trimmed.cursor);
+      assert.deepEqual([ids(changes), isResync], [["b"], false]);
+    },
+
+  "A hint comes when a job becomes claimable, finishes, or is asked to stop, and a lost hint costs time only.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const heard = { ready: 0, done: 0, cancel: 0 };
+      const stops = [
+        two.queue.onReady(() => heard.ready++),
+        two.queue.onDone(() => heard.done++),
+        two.queue.onCancel(() => heard.cancel++),
+      ];
+      const act = { ready: 0, cancel: 0, done: 0 };
+      // One may be lost, as while the other process has only begun to listen: what is done again is
+      // told again.
+      await hears(world, "ready", heard, () => one.add(`ready-${act.ready++}`));
+      await hears(world, "cancel", heard, async () => {
+        await one.add(`cancel-${act.cancel}`, { priority: 100 });
+        await one.one(`cancel-${act.cancel}`);
+        assert.equal(await one.queue.cancel(`cancel-${act.cancel++}`), "requested");
+      });
+      await hears(world, "done", heard, async () => {
+        await one.settle(await one.one());
+        await one.add(`done-${act.done++}`);
+      });
+      for (const stop of stops) stop();
+      const before = { ...heard };
+      await one.add("last", { priority: 100 });
+      await two.one("last");
+      await world.pass(10);
+      assert.deepEqual(heard, before, "nothing after the stop, and the job is found all the same");
+    },
 
   "Jobs added in a group are there exactly if the group holds.": async (world) => {
     const [one, two] = await workers(world, 2);
@@ -297,12 +307,24 @@ export const queueAdminCases: Cases = {
   },
 };
 
+/** Does it, again and again if need be, until a hint of the kind is heard. */
+async function hears<K extends string>(
+  world: World,
+  kind: K,
+  heard: Readonly<Record<K, number>>,
+  act: () => Promise<void>,
+): Promise<void> {
+  const before = heard[kind];
+  for (let tries = 0; tries < 5; tries++) {
+    await act();
+    const isHeard = world.until(`the hint "${kind}"`, () => heard[kind] > before, 2_000);
+    if (await isHeard.catch(() => false)) return;
+  }
+  assert.fail(`No hint "${kind}" came in five times`);
+}
+
 /** Reads all changes after the cursor in small pages, and gives the cursor reached. */
-async function follow(
-  queue: Queue,
-  from: number,
-  states: Map<string, JobState>,
-): Promise<number> {
+async function follow(queue: Queue, from: number, states: Map<string, JobState>): Promise<number> {
   let cursor = from;
   for (;;) {
     const page = await queue.changes(cursor, { limit: 3 });

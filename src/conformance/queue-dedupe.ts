@@ -24,40 +24,42 @@ export const queueDedupeCases: Cases = {
       assert.notEqual(next.id, first.id);
     },
 
-  "The window is `ttlMs` from the first add, to the ms; after it the same dedupe key makes a new job.": async (
+  "The window is `ttlMs` from the first add, to the ms; after it the same dedupe key makes a new job.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      const dedupe = { key: "d", ttlMs: 50 } as const;
+      const beforeMs = await world.now();
+      await one.queue.add({ payload: "", dedupe });
+      const afterMs = await world.now();
+      for (;;) {
+        const fromMs = await world.now();
+        const { status } = await one.queue.add({ payload: "", dedupe });
+        const toMs = await world.now();
+        if (toMs < beforeMs + 50) assert.equal(status, "deduped");
+        if (fromMs >= afterMs + 50) assert.equal(status, "added");
+        if (status === "added") return;
+        await world.pass(1);
+      }
+    },
+
+  "In the window of a dedupe key `last` replaces the payload of the waiting job in its place.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const dedupe = { key: "d", ttlMs: 60_000, mode: "last" } as const;
+      const first = await one.queue.add({ payload: "1", dedupe });
+      await one.add("after");
+      const repeat = await two.queue.add({ payload: "2", dedupe });
+      assert.deepEqual(repeat, { id: first.id, seq: first.seq, status: "replaced" });
+      const jobs = await two.claim(10);
+      assert.deepEqual(
+        jobs.map((job) => job.payload),
+        ["2", "after"],
+      );
+    },
+
+  "A job that has started is left alone by `last` and `debounce`: a new job is added.": async (
     world,
   ) => {
-    const [one] = await workers(world, 2);
-    const dedupe = { key: "d", ttlMs: 50 } as const;
-    const beforeMs = await world.now();
-    await one.queue.add({ payload: "", dedupe });
-    const afterMs = await world.now();
-    for (;;) {
-      const fromMs = await world.now();
-      const { status } = await one.queue.add({ payload: "", dedupe });
-      const toMs = await world.now();
-      if (toMs < beforeMs + 50) assert.equal(status, "deduped");
-      if (fromMs >= afterMs + 50) assert.equal(status, "added");
-      if (status === "added") return;
-      await world.pass(1);
-    }
-  },
-
-  "In the window of a dedupe key `last` replaces the payload of the waiting job in its place.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    const dedupe = { key: "d", ttlMs: 60_000, mode: "last" } as const;
-    const first = await one.queue.add({ payload: "1", dedupe });
-    await one.add("after");
-    const repeat = await two.queue.add({ payload: "2", dedupe });
-    assert.deepEqual(repeat, { id: first.id, seq: first.seq, status: "replaced" });
-    const jobs = await two.claim(10);
-    assert.deepEqual(
-      jobs.map((job) => job.payload),
-      ["2", "after"],
-    );
-  },
-
-  "A job that has started is left alone by `last` and `debounce`: a new job is added.": async (world) => {
     const [one] = await workers(world, 2);
     for (const mode of ["last", "debounce"] as const) {
       const dedupe = { key: mode, ttlMs: 60_000, mode };
@@ -75,33 +77,32 @@ export const queueDedupeCases: Cases = {
     }
   },
 
-  "In the window of a dedupe key `debounce` also starts the delay again, but never past the window's end.": async (
-    world,
-  ) => {
-    const [one] = await workers(world, 2);
-    const dedupe = { key: "d", ttlMs: 1_000, mode: "debounce" } as const;
-    const add = (payload: string) => one.queue.add({ payload, delayMs: 300, dedupe });
-    const first = await add("0");
-    const { createdMs } = await one.view(first.id);
-    for (let i = 1; i <= 4; i++) {
-      await world.pass(200);
-      const beforeMs = await world.now();
-      const repeat = await add(String(i));
-      if (repeat.status === "added") {
-        // A slow machine on its own clock let the window pass.
-        assert.ok(!world.isManual);
-        return;
+  "In the window of a dedupe key `debounce` also starts the delay again, but never past the window's end.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      const dedupe = { key: "d", ttlMs: 1_000, mode: "debounce" } as const;
+      const add = (payload: string) => one.queue.add({ payload, delayMs: 300, dedupe });
+      const first = await add("0");
+      const { createdMs } = await one.view(first.id);
+      for (let i = 1; i <= 4; i++) {
+        await world.pass(200);
+        const beforeMs = await world.now();
+        const repeat = await add(String(i));
+        if (repeat.status === "added") {
+          // A slow machine on its own clock let the window pass.
+          assert.ok(!world.isManual);
+          return;
+        }
+        assert.deepEqual(repeat, { id: first.id, seq: first.seq, status: "replaced" });
+        const view = await one.view(first.id);
+        assert.equal(view.payload, String(i));
+        const dueMs = view.dueMs as number;
+        assert.ok(dueMs >= Math.min(beforeMs + 300, createdMs + 1_000));
+        assert.ok(dueMs <= createdMs + 1_000, "never past the window");
+        if (world.isManual) assert.equal(dueMs, createdMs + Math.min(i * 200 + 300, 1_000));
       }
-      assert.deepEqual(repeat, { id: first.id, seq: first.seq, status: "replaced" });
-      const view = await one.view(first.id);
-      assert.equal(view.payload, String(i));
-      const dueMs = view.dueMs as number;
-      assert.ok(dueMs >= Math.min(beforeMs + 300, createdMs + 1_000));
-      assert.ok(dueMs <= createdMs + 1_000, "never past the window");
-      if (world.isManual) assert.equal(dueMs, createdMs + Math.min(i * 200 + 300, 1_000));
-    }
-    assert.deepEqual(await drain(one), [first.id]);
-  },
+      assert.deepEqual(await drain(one), [first.id]);
+    },
 
   "A job that was cancelled or purged before it started is not what `last` and `debounce` replace: a new job is added.":
     async (world) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
 import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
-import { assertSame } from "./data.ts";
+import { assertSame, UNSTORABLE_TEXT } from "./data.ts";
 import { refuses, type Cases } from "./kit.ts";
 import { ids, workers } from "./queue-kit.ts";
 
@@ -24,55 +24,53 @@ export const queueFencingCases: Cases = {
     }
   },
 
-  "A settle or progress under a token that is not the newest is refused with `FENCED` and changes nothing.": async (
-    world,
-  ) => {
-    const [one] = await workers(world, 2);
-    await one.add("a");
-    const stale = await one.one("a");
-    await one.settle(stale, { outcome: "released" });
-    const settlements = [
-      { outcome: "completed", result: "stale" },
-      { outcome: "retry" },
-      { outcome: "dead" },
-      { outcome: "cancelled" },
-      { outcome: "released" },
-    ] as const;
-    for (const isHeld of [false, true]) {
-      const job = isHeld ? await one.one("a") : undefined;
-      for (const how of settlements) await refuses(one.settle(stale, how), "FENCED");
-      await refuses(one.queue.progress(one.session, stale, "50"), "FENCED");
-      const view = await one.view("a");
-      assert.equal(view.state, isHeld ? "leased" : "ready");
-      assert.deepEqual([view.attempts, view.progress, view.result], [0, null, null]);
-      if (job !== undefined) assert.equal(await one.settle(job), "completed");
-    }
-    await refuses(one.settle(stale), "FENCED");
-    const unknown = { seq: stale.seq + 1_000, token: stale.token };
-    await refuses(one.queue.settle(one.session, unknown, { outcome: "dead" }), "FENCED");
-  },
+  "A settle or progress under a token that is not the newest is refused with `FENCED` and changes nothing.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      await one.add("a");
+      const stale = await one.one("a");
+      await one.settle(stale, { outcome: "released" });
+      const settlements = [
+        { outcome: "completed", result: "stale" },
+        { outcome: "retry" },
+        { outcome: "dead" },
+        { outcome: "cancelled" },
+        { outcome: "released" },
+      ] as const;
+      for (const isHeld of [false, true]) {
+        const job = isHeld ? await one.one("a") : undefined;
+        for (const how of settlements) await refuses(one.settle(stale, how), "FENCED");
+        await refuses(one.queue.progress(one.session, stale, "50"), "FENCED");
+        const view = await one.view("a");
+        assert.equal(view.state, isHeld ? "leased" : "ready");
+        assert.deepEqual([view.attempts, view.progress, view.result], [0, null, null]);
+        if (job !== undefined) assert.equal(await one.settle(job), "completed");
+      }
+      await refuses(one.settle(stale), "FENCED");
+      const unknown = { seq: stale.seq + 1_000, token: stale.token };
+      await refuses(one.queue.settle(one.session, unknown, { outcome: "dead" }), "FENCED");
+    },
 
-  "A settle or progress by a session that is over is refused with `LEASE_LOST` and changes nothing.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["a", "b"]) await one.add(id);
-    const stale = await one.one("a");
-    await one.lose();
-    await refuses(one.settle(stale), "LEASE_LOST");
-    await refuses(one.queue.progress(one.session, stale, "50"), "LEASE_LOST");
-    const job = await two.one("a");
-    await refuses(one.settle(stale), "LEASE_LOST");
-    await refuses(one.queue.settle(one.session, job, { outcome: "completed" }), "LEASE_LOST");
-    const view = await two.view("a");
-    assert.deepEqual([view.session, view.progress], [two.session.id, null], "the new holder's");
-    await refuses(two.queue.settle(two.session, stale, { outcome: "dead" }), "FENCED");
-    await two.settle(job);
-    const ended = await two.one("b");
-    await two.session.close();
-    await refuses(two.settle(ended), "LEASE_LOST");
-    assert.equal(await one.state("b"), "ready");
-  },
+  "A settle or progress by a session that is over is refused with `LEASE_LOST` and changes nothing.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["a", "b"]) await one.add(id);
+      const stale = await one.one("a");
+      await one.lose();
+      await refuses(one.settle(stale), "LEASE_LOST");
+      await refuses(one.queue.progress(one.session, stale, "50"), "LEASE_LOST");
+      const job = await two.one("a");
+      await refuses(one.settle(stale), "LEASE_LOST");
+      await refuses(one.queue.settle(one.session, job, { outcome: "completed" }), "LEASE_LOST");
+      const view = await two.view("a");
+      assert.deepEqual([view.session, view.progress], [two.session.id, null], "the new holder's");
+      await refuses(two.queue.settle(two.session, stale, { outcome: "dead" }), "FENCED");
+      await two.settle(job);
+      const ended = await two.one("b");
+      await two.session.close();
+      await refuses(two.settle(ended), "LEASE_LOST");
+      assert.equal(await one.state("b"), "ready");
+    },
 
   "Of many settles of one lease exactly one is taken.": async (world) => {
     const [one] = await workers(world, 2);
@@ -140,28 +138,37 @@ export const queueFencingCases: Cases = {
     assert.deepEqual(ids(await two.claim(3)), ["b", "c"]);
   },
 
-  "Progress that was noted is seen in the job's view until its lease ends, the result and the error after it.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["a", "b"]) await one.add(id);
-    const job = await one.one("a");
-    await one.queue.progress(one.session, job, "50");
-    assert.equal((await two.view("a")).progress, "50");
-    await one.queue.progress(one.session, job, Uint8Array.of(255));
-    assertSame((await two.view("a")).progress, Uint8Array.of(255));
-    await one.settle(job, { outcome: "completed", result: "done" });
-    const view = await two.view("a");
-    assert.deepEqual([view.state, view.result, view.error], ["completed", "done", null]);
-    assert.equal(view.progress, null);
-    const failed = await one.one("b");
-    const long = "x".repeat(LIMITS.progressBytes + 1);
-    await refuses(one.queue.progress(one.session, failed, long), "TOO_LARGE");
-    const large = { outcome: "completed", result: "x".repeat(LIMITS.resultBytes + 1) } as const;
-    await refuses(one.settle(failed, large), "TOO_LARGE");
-    assert.equal(await one.settle(failed, { outcome: "dead", error: "E".repeat(3_000) }), "dead");
-    const dead = await two.view("b");
-    assert.deepEqual([dead.state, dead.attempts], ["dead", 1]);
-    assert.equal(dead.error?.length, LIMITS.errorChars, "a long error is cut");
-  },
+  "Progress that was noted is seen in the job's view until its lease ends, the result and the error after it.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["a", "b"]) await one.add(id);
+      const job = await one.one("a");
+      await one.queue.progress(one.session, job, "50");
+      assert.equal((await two.view("a")).progress, "50");
+      await one.queue.progress(one.session, job, Uint8Array.of(255));
+      assertSame((await two.view("a")).progress, Uint8Array.of(255));
+      await one.settle(job, { outcome: "completed", result: "done" });
+      const view = await two.view("a");
+      assert.deepEqual([view.state, view.result, view.error], ["completed", "done", null]);
+      assert.equal(view.progress, null);
+      const failed = await one.one("b");
+      const long = "x".repeat(LIMITS.progressBytes + 1);
+      await refuses(one.queue.progress(one.session, failed, long), "TOO_LARGE");
+      const large = { outcome: "completed", result: "x".repeat(LIMITS.resultBytes + 1) } as const;
+      await refuses(one.settle(failed, large), "TOO_LARGE");
+      for (const text of UNSTORABLE_TEXT) {
+        await refuses(one.queue.progress(one.session, failed, text), "INVALID_DATA");
+        const result = { outcome: "completed", result: text } as const;
+        await refuses(one.settle(failed, result), "INVALID_DATA");
+      }
+      const error = `NUL \u0000 and halves \uD83D ${"\u{1F680}".repeat(3_000)}`;
+      assert.equal(
+        await one.settle(failed, { outcome: "dead", error }),
+        "dead",
+        "no text may stop it",
+      );
+      const dead = await two.view("b");
+      assert.deepEqual([dead.state, dead.attempts], ["dead", 1]);
+      assert.equal(dead.error?.length, LIMITS.errorChars, "a long error is cut");
+    },
 };

@@ -1,4 +1,7 @@
-/** Concurrent histories of the queue port: random work of several processes, audited against what was promised. */
+/**
+ * Concurrent histories of the queue port: random work of several processes, audited against what
+ * was promised.
+ */
 import assert from "node:assert/strict";
 import type { Settlement } from "../ports/queue/index.ts";
 import type { ClaimedJob, JobState } from "../store/ops.ts";
@@ -16,7 +19,10 @@ interface Known {
   /** Its number, once an answer told it. */
   seq: number | undefined;
   isAcknowledged: boolean;
-  /** The session that surely holds it: none from the moment at which it may have been settled or lost. */
+  /**
+   * The session that surely holds it: none from the moment at which it may have been settled or
+   * lost.
+   */
   holder: string | undefined;
   token: number;
   /** A finishing settle was sent; `finished`: it was answered. */
@@ -25,15 +31,22 @@ interface Known {
 }
 
 /**
- * Notes what was sent and what was answered, in the order in which this process saw it. It claims only what must be so whatever order
- * the store chose for calls under way: so everything that it finds is a broken promise.
+ * Notes what was sent and what was answered, in the order in which this process saw it. It claims
+ * only what must be so whatever order the store chose for calls under way: so everything that it
+ * finds is a broken promise.
  */
 class Auditor {
   readonly jobs = new Map<string, Known>();
   #held = 0;
 
   adding(id: string, key: string | null): Known {
-    const state = { seq: undefined, holder: undefined, token: 0, mayBeFinished: false, finished: 0 };
+    const state = {
+      seq: undefined,
+      holder: undefined,
+      token: 0,
+      mayBeFinished: false,
+      finished: 0,
+    };
     const job: Known = { id, key, isAcknowledged: false, ...state };
     this.jobs.set(id, job);
     return job;
@@ -183,28 +196,29 @@ export const queueHistoryCases: Cases = {
       await finish(auditor, all[0] as Worker);
     },
 
-  "It is so also when all processes die in the middle of their calls.": async (world) => {
-    const auditor = new Auditor();
-    for (let life = 0; life < 3; life++) {
-      const all = await start(world, 4);
-      let dies: Promise<void> | undefined;
-      const dieAfter = 20 + draw(world.random, 60);
-      await concurrently(4, async (i) => {
-        const isOver = (): boolean => dies !== undefined;
-        const call = work(all[i] as Worker, auditor, i === 0 ? dieAfter : 200, isOver);
-        if (i > 0) return call.catch(assertKilled);
-        await call;
-        dies = world.crash();
-      });
-      await dies;
-      for (const worker of all) {
-        auditor.lost(worker.session.id);
-        await endOf(world, worker.session.id);
+  "When all processes die in the middle of their calls still no job is held twice, passes its key, is lost, or finishes twice.":
+    async (world) => {
+      const auditor = new Auditor();
+      for (let life = 0; life < 3; life++) {
+        const all = await start(world, 4);
+        let dies: Promise<void> | undefined;
+        const dieAfter = 20 + draw(world.random, 60);
+        await concurrently(4, async (i) => {
+          const isOver = (): boolean => dies !== undefined;
+          const call = work(all[i] as Worker, auditor, i === 0 ? dieAfter : 200, isOver);
+          if (i > 0) return call.catch(assertKilled);
+          await call;
+          dies = world.crash();
+        });
+        await dies;
+        for (const worker of all) {
+          auditor.lost(worker.session.id);
+          await endOf(world, worker.session.id);
+        }
       }
-    }
-    const [worker] = await start(world, 1);
-    await finish(auditor, worker as Worker);
-  },
+      const [worker] = await start(world, 1);
+      await finish(auditor, worker as Worker);
+    },
 };
 
 /** The only failure that a dead process's calls may meet. */

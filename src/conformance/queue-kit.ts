@@ -68,7 +68,10 @@ export class Worker {
     return (await this.view(id)).state;
   }
 
-  /** Its time in the store runs out while it believes to hold its session; it goes on with the same one. */
+  /**
+   * Its time in the store runs out while it believes to hold its session; it goes on with the same
+   * one.
+   */
   lose(): Promise<void> {
     return loseSession(this.world, this.session);
   }
@@ -100,7 +103,10 @@ export function ids(jobs: readonly { readonly id: string }[]): string[] {
   return jobs.map((job) => job.id);
 }
 
-/** Claims and completes until nothing is left, letting time pass where it must; gives the ids in the order of their claims. */
+/**
+ * Claims and completes until nothing is left, letting time pass where it must; gives the ids in the
+ * order of their claims.
+ */
 export async function drain(worker: Worker, max: number = 10): Promise<string[]> {
   const order: string[] = [];
   for (let rounds = 0; ; rounds++) {

@@ -1,8 +1,17 @@
 /** Limits: leases at once, starts per time, jobs that wait. */
 import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
-import { concurrently, draw, pick, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
-import { drain, ids, Worker, workers } from "./queue-kit.ts";
+import {
+  concurrently,
+  draw,
+  pick,
+  refuses,
+  rejectsArgument,
+  type Cases,
+  type World,
+} from "./kit.ts";
+import type { Worker} from "./queue-kit.ts";
+import { drain, ids, workers } from "./queue-kit.ts";
 
 interface Rate {
   readonly count: number;
@@ -10,7 +19,10 @@ interface Rate {
   readonly burst: number;
 }
 
-/** In no span of the starts are there more than the rate allows. An instant may be told up to `slackMs` late. */
+/**
+ * In no span of the starts are there more than the rate allows. An instant may be told up to
+ * `slackMs` late.
+ */
 function assertRate(startsMs: readonly number[], rate: Rate, slackMs: number): void {
   for (let from = 0; from < startsMs.length; from++) {
     for (let to = from; to < startsMs.length; to++) {
@@ -21,7 +33,10 @@ function assertRate(startsMs: readonly number[], rate: Rate, slackMs: number): v
   }
 }
 
-/** Claims whenever the store says that something may be claimable, and gives the instants of the starts. */
+/**
+ * Claims whenever the store says that something may be claimable, and gives the instants of the
+ * starts.
+ */
 async function starts(world: World, all: readonly Worker[], count: number): Promise<number[]> {
   const startsMs: number[] = [];
   while (startsMs.length < count) {
@@ -91,58 +106,55 @@ export const queueLimitCases: Cases = {
     await one.one();
   },
 
-  "Rules that were configured hold for every process from the next claim on; what is left out has its default.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2, { maxLeased: 2, ageMs: 7 });
-    await one.queue.addMany(Array.from({ length: 9 }, (_, i) => ({ id: `j${i}`, payload: "" })));
-    assert.equal((await one.claim(9)).length, 2);
-    await two.queue.configure({ maxLeased: 3 });
-    assert.equal((await one.queue.stats()).config.ageMs, 60_000);
-    assert.equal((await one.claim(9)).length, 1);
-    await one.queue.configure({ maxLeased: 1 });
-    await two.none();
-    await one.queue.configure({});
-    assert.equal((await two.claim(9)).length, 6);
-  },
+  "Rules that were configured hold for every process from the next claim on; what is left out has its default.":
+    async (world) => {
+      const [one, two] = await workers(world, 2, { maxLeased: 2, ageMs: 7 });
+      await one.queue.addMany(Array.from({ length: 9 }, (_, i) => ({ id: `j${i}`, payload: "" })));
+      assert.equal((await one.claim(9)).length, 2);
+      await two.queue.configure({ maxLeased: 3 });
+      assert.equal((await one.queue.stats()).config.ageMs, 60_000);
+      assert.equal((await one.claim(9)).length, 1);
+      await one.queue.configure({ maxLeased: 1 });
+      await two.none();
+      await one.queue.configure({});
+      assert.equal((await two.claim(9)).length, 6);
+    },
 
-  "In any span of t ms at most `burst + count × t / perMs` jobs of a queue start, whoever claims.": async (
-    world,
-  ) => {
-    const all = await workers(world, 3);
-    const rates: readonly Rate[] = [
-      { count: 1, perMs: 10, burst: 1 },
-      { count: 3, perMs: 100, burst: 4 },
-      { count: 7, perMs: 50, burst: 2 },
-    ];
-    const [one] = all;
-    for (const rate of rates) {
-      const count = world.isManual ? 80 : 12;
-      await one.queue.configure({ rate });
-      await one.queue.addMany(Array.from({ length: count }, () => ({ payload: "" })));
-      assertRate(await starts(world, all, count), rate, slackOf(world));
-    }
-  },
+  "In any span of t ms at most `burst + count × t / perMs` jobs of a queue start, whoever claims.":
+    async (world) => {
+      const all = await workers(world, 3);
+      const rates: readonly Rate[] = [
+        { count: 1, perMs: 10, burst: 1 },
+        { count: 3, perMs: 100, burst: 4 },
+        { count: 7, perMs: 50, burst: 2 },
+      ];
+      const [one] = all;
+      for (const rate of rates) {
+        const count = world.isManual ? 80 : 12;
+        await one.queue.configure({ rate });
+        await one.queue.addMany(Array.from({ length: count }, () => ({ payload: "" })));
+        assertRate(await starts(world, all, count), rate, slackOf(world));
+      }
+    },
 
-  "A backlog uses the whole rate: after a pause a burst starts at once, then one job each interval, without drift.": async (
-    world,
-  ) => {
-    const [one] = await workers(world, 2, { rate: { count: 3, perMs: 100, burst: 4 } });
-    await one.queue.addMany(Array.from({ length: 64 }, () => ({ payload: "" })));
-    assert.equal((await one.claim(64)).length, 4, "the burst");
-    const nextMs = await one.none();
-    assert.ok(nextMs !== null && nextMs <= 34, `the next is due in ${nextMs} ms`);
-    if (!world.isManual) return;
-    const startMs = await world.now();
-    const atMs = await starts(world, [one], 30);
-    const wanted = Array.from({ length: 30 }, (_, i) => Math.ceil(((i + 1) * 100) / 3));
-    assert.deepEqual(
-      atMs.map((ms) => ms - startMs),
-      wanted,
-    );
-    await world.pass(1_000);
-    assert.equal((await one.claim(64)).length, 4, "a burst again, no more");
-  },
+  "A backlog uses the whole rate: after a pause a burst starts at once, then one job each interval, without drift.":
+    async (world) => {
+      const [one] = await workers(world, 2, { rate: { count: 3, perMs: 100, burst: 4 } });
+      await one.queue.addMany(Array.from({ length: 64 }, () => ({ payload: "" })));
+      assert.equal((await one.claim(64)).length, 4, "the burst");
+      const nextMs = await one.none();
+      assert.ok(nextMs !== null && nextMs <= 34, `the next is due in ${nextMs} ms`);
+      if (!world.isManual) return;
+      const startMs = await world.now();
+      const atMs = await starts(world, [one], 30);
+      const wanted = Array.from({ length: 30 }, (_, i) => Math.ceil(((i + 1) * 100) / 3));
+      assert.deepEqual(
+        atMs.map((ms) => ms - startMs),
+        wanted,
+      );
+      await world.pass(1_000);
+      assert.equal((await one.claim(64)).length, 4, "a burst again, no more");
+    },
 
   "A rate per key bounds each key by itself and holds up no other key.": async (world) => {
     const rate = { count: 1, perMs: 50, burst: 2, isPerKey: true };
@@ -164,50 +176,52 @@ export const queueLimitCases: Cases = {
     assert.deepEqual(ids(await two.claim(20)), ["x3", "y3"]);
   },
 
-  "A queue that holds `maxWaiting` waiting jobs refuses more with `OVERLOADED`, and takes them again when there is room.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2, { maxWaiting: 4 });
-    await one.add("ready");
-    await one.add("delayed", { delayMs: 60_000 });
-    await one.add("head", { key: "k" });
-    await one.add("blocked", { key: "k" });
-    const error = await refuses(two.queue.add({ id: "more", payload: "" }), "OVERLOADED");
-    assert.equal(error.retryable, true);
-    assert.equal(await one.queue.get("more"), null);
-    const same = await two.queue.add({ id: "ready", payload: "ready" });
-    assert.equal(same.status, "exists", "what adds nothing is not refused");
-    const jobs = await one.claim(10);
-    assert.deepEqual(ids(jobs), ["ready", "head"], "what is leased does not wait");
-    await one.add("fifth");
-    await one.add("sixth");
-    await refuses(two.queue.add({ payload: "" }), "OVERLOADED");
-    for (const job of jobs) await one.settle(job, { outcome: "released" });
-    assert.equal((await one.queue.stats()).counts.ready, 4, "what was let in comes back");
-  },
+  "A queue that holds `maxWaiting` waiting jobs refuses more with `OVERLOADED`, and takes them again when there is room.":
+    async (world) => {
+      const [one, two] = await workers(world, 2, { maxWaiting: 4 });
+      await one.add("ready");
+      await one.add("delayed", { delayMs: 60_000 });
+      await one.add("head", { key: "k" });
+      await one.add("blocked", { key: "k" });
+      const error = await refuses(two.queue.add({ id: "more", payload: "" }), "OVERLOADED");
+      assert.equal(error.retryable, true);
+      assert.equal(await one.queue.get("more"), null);
+      const same = await two.queue.add({ id: "ready", payload: "ready" });
+      assert.equal(same.status, "exists", "what adds nothing is not refused");
+      const jobs = await one.claim(10);
+      assert.deepEqual(ids(jobs), ["ready", "head"], "what is leased does not wait");
+      await one.add("fifth");
+      await one.add("sixth");
+      await refuses(two.queue.add({ payload: "" }), "OVERLOADED");
+      for (const job of jobs) await one.settle(job, { outcome: "released" });
+      assert.equal((await one.queue.stats()).counts.ready, 4, "what was let in comes back");
+    },
 
-  "`maxWaiting` is exact for 64 concurrent callers, and for the jobs of one group together.": async (world) => {
-    const all = await workers(world, 3, { maxWaiting: 40 });
-    const [one] = all;
-    let added = 0;
-    await concurrently(64, async (i) => {
-      const { queue } = all[i % 3] as Worker;
-      try {
-        await queue.add({ payload: "" });
-        added++;
-      } catch (error) {
-        assert.equal((error as { code?: unknown }).code, "OVERLOADED");
-      }
-    });
-    assert.equal(added, 40);
-    assert.equal((await one.queue.stats()).counts.ready, 40);
-    await one.claim(3);
-    const four = Array.from({ length: 4 }, () => one.queue.op.enqueue({ payload: "" }));
-    const refused = await one.store.commitAll(four);
-    assert.ok(!refused.ok && refused.refusal.code === "OVERLOADED" && refused.refusal.index === 3);
-    assert.ok((await one.store.commitAll(four.slice(1))).ok);
-    assert.equal((await one.queue.stats()).counts.ready, 40);
-  },
+  "`maxWaiting` is exact for 64 concurrent callers, and for the jobs of one group together.":
+    async (world) => {
+      const all = await workers(world, 3, { maxWaiting: 40 });
+      const [one] = all;
+      let added = 0;
+      await concurrently(64, async (i) => {
+        const { queue } = all[i % 3] as Worker;
+        try {
+          await queue.add({ payload: "" });
+          added++;
+        } catch (error) {
+          assert.equal((error as { code?: unknown }).code, "OVERLOADED");
+        }
+      });
+      assert.equal(added, 40);
+      assert.equal((await one.queue.stats()).counts.ready, 40);
+      await one.claim(3);
+      const four = Array.from({ length: 4 }, () => one.queue.op.enqueue({ payload: "" }));
+      const refused = await one.store.commitAll(four);
+      assert.ok(
+        !refused.ok && refused.refusal.code === "OVERLOADED" && refused.refusal.index === 3,
+      );
+      assert.ok((await one.store.commitAll(four.slice(1))).ok);
+      assert.equal((await one.queue.stats()).counts.ready, 40);
+    },
 
   "A repeat of a dedupe key that adds no job is taken by a full queue too.": async (world) => {
     const [one] = await workers(world, 2, { maxWaiting: 1 });
@@ -221,7 +235,9 @@ export const queueLimitCases: Cases = {
     }
   },
 
-  "A rule out of range is refused with a `TypeError` or `RangeError`, and the rules stay.": async (world) => {
+  "A rule out of range is refused with a `TypeError` or `RangeError`, and the rules stay.": async (
+    world,
+  ) => {
     const [one] = await workers(world, 2, { maxLeased: 2 });
     const wrong = [
       { perKey: 0 },
@@ -237,7 +253,7 @@ export const queueLimitCases: Cases = {
       { rate: { count: 1, perMs: 1, burst: 0 } },
       { maxLeases: 3 },
     ];
-    for (const rules of wrong) await rejectsArgument(() => one.queue.configure(rules as never));
+    for (const rules of wrong) await rejectsArgument(() => one.queue.configure(rules));
     assert.equal((await one.queue.stats()).config.maxLeased, 2);
   },
 };

@@ -1,10 +1,13 @@
 /** Order: of adding, per key, by priority. */
 import assert from "node:assert/strict";
 import { draw, pick, type Cases, type World } from "./kit.ts";
-import { drain, ids, Worker, workers } from "./queue-kit.ts";
+import type { Worker} from "./queue-kit.ts";
+import { drain, ids, workers } from "./queue-kit.ts";
 
 export const queueOrderCases: Cases = {
-  "Jobs of equal priority without a key are claimed in the order of their adding.": async (world) => {
+  "Jobs of equal priority without a key are claimed in the order of their adding.": async (
+    world,
+  ) => {
     const all = await workers(world, 3);
     const names = Array.from({ length: 60 }, (_, i) => `j${i}`);
     for (const id of names) await pick(world.random, all).add(id);
@@ -21,19 +24,23 @@ export const queueOrderCases: Cases = {
     const added = await one.queue.addMany(names.map((id) => ({ id, payload: "" })));
     assert.deepEqual(ids(added), names);
     const seqs = added.map((each) => each.seq);
-    assert.deepEqual(seqs, [...seqs].sort((a, b) => a - b));
+    assert.deepEqual(
+      seqs,
+      [...seqs].sort((a, b) => a - b),
+    );
     const claimed = [...(await two.claim(1_000)), ...(await two.claim(1_000))];
     assert.deepEqual(ids(claimed), names);
   },
 
-  "Jobs of one key are claimed strictly in the order of their adding, one after the other, also across retries that hold the key.": async (
+  "Jobs of one key are claimed strictly in the order of their adding, one after the other, also across retries that hold the key.":
+    async (world) => {
+      const all = await workers(world, 3, { maxDeliveries: 1_000 });
+      await assertKeyOrder(world, all, 1);
+    },
+
+  "With `perKey` above 1 that many jobs of a key are held at once, and never more.": async (
     world,
   ) => {
-    const all = await workers(world, 3, { maxDeliveries: 1_000 });
-    await assertKeyOrder(world, all, 1);
-  },
-
-  "With `perKey` above 1 that many jobs of a key are held at once, and never more.": async (world) => {
     const [one, two] = await workers(world, 2, { perKey: 2 });
     for (let i = 0; i < 4; i++) await one.add(`j${i}`, { key: "k" });
     const [first, second, ...more] = await one.claim(10);
@@ -47,70 +54,77 @@ export const queueOrderCases: Cases = {
     await two.none();
   },
 
-  "A lost lease keeps its key's place: no later job of the key passes it, nor one that waits to be retried.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    for (const id of ["a", "b"]) await one.add(id, { key: "k" });
-    await one.add("free");
-    const job = await one.one("a");
-    await one.settle(job, { outcome: "retry", delayMs: 20 });
-    assert.equal(await one.state("b"), "blocked");
-    await two.settle(await two.one("free"));
-    const nextMs = await two.none();
-    assert.ok(nextMs !== null && nextMs > 0 && nextMs <= 20);
-    await world.pass(20);
-    await two.one("a");
-    await two.lose();
-    const again = await one.one("a");
-    await one.none();
-    await one.settle(again);
-    await one.one("b");
-  },
+  "A lost lease keeps its key's place: no later job of the key passes it, nor one that waits to be retried.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      for (const id of ["a", "b"]) await one.add(id, { key: "k" });
+      await one.add("free");
+      const job = await one.one("a");
+      await one.settle(job, { outcome: "retry", delayMs: 20 });
+      assert.equal(await one.state("b"), "blocked");
+      await two.settle(await two.one("free"));
+      const nextMs = await two.none();
+      assert.ok(nextMs !== null && nextMs > 0 && nextMs <= 20);
+      await world.pass(20);
+      await two.one("a");
+      await two.lose();
+      const again = await one.one("a");
+      await one.none();
+      await one.settle(again);
+      await one.one("b");
+    },
 
-  "A retry that does not hold its key lets the later jobs of the key pass while it waits, and comes before them when it is due.": async (
-    world,
-  ) => {
-    const [one] = await workers(world, 2);
-    for (const id of ["a", "b", "c"]) await one.add(id, { key: "k" });
-    const a = await one.one("a");
-    await one.settle(a, { outcome: "retry", delayMs: 20, holdsKey: false });
-    const b = await one.one("b");
-    await one.none();
-    await world.pass(20);
-    await one.none();
-    assert.equal(await one.state("a"), "blocked", "due, and the key is taken");
-    await one.settle(b);
-    const again = await one.one("a");
-    await one.settle(again);
-    await one.one("c");
-  },
+  "A retry that does not hold its key lets the later jobs of the key pass while it waits, and comes before them when it is due.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      for (const id of ["a", "b", "c"]) await one.add(id, { key: "k" });
+      const a = await one.one("a");
+      await one.settle(a, { outcome: "retry", delayMs: 20, holdsKey: false });
+      const b = await one.one("b");
+      await one.none();
+      await world.pass(20);
+      await one.none();
+      assert.equal(await one.state("a"), "blocked", "due, and the key is taken");
+      await one.settle(b);
+      const again = await one.one("a");
+      await one.settle(again);
+      await one.one("c");
+    },
 
-  "Keys take turns: a job of a new key waits for at most `perKey` jobs of each other key, however many wait behind those.": async (world) => {
-    const [one, two] = await workers(world, 2);
-    const many = Array.from({ length: 500 }, (_, i) => ({ id: `m${i}`, payload: "", key: "many" }));
-    await one.queue.addMany(many);
-    const first = await two.one("m0");
-    await one.add("n0", { key: "new" });
-    await world.pass(1);
-    await two.settle(first);
-    // The next of the many was ranked when its predecessor ended, after the new key's.
-    assert.deepEqual(ids(await two.claim(10)), ["n0", "m1"]);
-    assert.equal((await one.queue.stats()).counts.blocked, 498);
-  },
+  "Keys take turns: a job of a new key waits for at most `perKey` jobs of each other key, however many wait behind those.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const many = Array.from({ length: 500 }, (_, i) => ({
+        id: `m${i}`,
+        payload: "",
+        key: "many",
+      }));
+      await one.queue.addMany(many);
+      const first = await two.one("m0");
+      await one.add("n0", { key: "new" });
+      await world.pass(1);
+      await two.settle(first);
+      // The next of the many was ranked when its predecessor ended, after the new key's.
+      assert.deepEqual(ids(await two.claim(10)), ["n0", "m1"]);
+      assert.equal((await one.queue.stats()).counts.blocked, 498);
+    },
 
   "A job of higher priority is claimed first, and a step of priority is worth exactly `ageMs` of waiting, so that none waits for ever.":
     async (world) => {
       const ageMs = 10;
       const [one, two] = await workers(world, 2, { ageMs });
+      const priorities: number[] = [];
       for (let i = 0; i < 40; i++) {
-        await one.add(`j${i}`, { priority: draw(world.random, 101) });
+        const priority = draw(world.random, 101);
+        priorities.push(priority);
+        await one.add(`j${i}`, { priority });
         if (draw(world.random, 3) === 0) await world.pass(1 + draw(world.random, 3 * ageMs));
       }
       const views = await one.queue.get(Array.from({ length: 40 }, (_, i) => `j${i}`));
-      const ranked = views.map((view) => {
+      const ranked = views.map((view, i) => {
         assert.ok(view !== null);
-        return { id: view.id, rank: view.createdMs - view.priority * ageMs, seq: view.seq };
+        const rank = view.createdMs - (priorities[i] as number) * ageMs;
+        return { id: view.id, rank, seq: view.seq };
       });
       ranked.sort((a, b) => a.rank - b.rank || a.seq - b.seq);
       assert.deepEqual(await drain(two, 7), ids(ranked));
@@ -121,18 +135,22 @@ export const queueOrderCases: Cases = {
       assert.deepEqual(ids(await one.claim(3)), ["old", "high", "fresh"]);
     },
 
-  "A job that was delayed is ranked by the time at which it was due, however late it is claimed.": async (
+  "A job that was delayed is ranked by the time at which it was due, however late it is claimed.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      for (const [i, delayMs] of [60, 20, 90, 40, 10].entries())
+        await one.add(`j${i}`, { delayMs });
+      await world.pass(100);
+      await one.add("now");
+      const { jobs } = await one.queue.list("scheduled");
+      const byDue = [...jobs].sort((a, b) => (a.dueMs as number) - (b.dueMs as number));
+      if (world.isManual) assert.deepEqual(ids(byDue), ["j4", "j1", "j3", "j0", "j2"]);
+      assert.deepEqual(ids(await one.claim(10)), [...ids(byDue), "now"]);
+    },
+
+  "A delayed job takes its place among its key's jobs by its own number when it is due.": async (
     world,
   ) => {
-    const [one] = await workers(world, 2);
-    await one.add("late", { delayMs: 30 });
-    await one.add("soon", { delayMs: 10 });
-    await world.pass(60);
-    await one.add("now");
-    assert.deepEqual(ids(await one.claim(10)), ["soon", "late", "now"]);
-  },
-
-  "A delayed job takes its place among its key's jobs by its own number when it is due.": async (world) => {
     const [one] = await workers(world, 2);
     await one.add("delayed", { key: "k", delayMs: 10 });
     await one.add("first", { key: "k" });
@@ -146,12 +164,11 @@ export const queueOrderCases: Cases = {
   },
 };
 
-/** A random history of jobs of a few keys; every start must be of the key's first `perKey` unfinished jobs. */
-async function assertKeyOrder(
-  world: World,
-  all: readonly Worker[],
-  perKey: number,
-): Promise<void> {
+/**
+ * A random history of jobs of a few keys; every start must be of the key's first `perKey`
+ * unfinished jobs.
+ */
+async function assertKeyOrder(world: World, all: readonly Worker[], perKey: number): Promise<void> {
   const { random } = world;
   const unfinished = new Map<string, string[]>();
   const keys = ["k0", "k1", "k2"];

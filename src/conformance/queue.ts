@@ -1,4 +1,7 @@
-/** The suite of the queue port: one test for each sentence of `ports/queue/README.md`, in its words and its order. */
+/**
+ * The suite of the queue port: one test for each sentence of `ports/queue/README.md`, in its words
+ * and its order.
+ */
 import { absentCases } from "./absent.ts";
 import { declare, type Cases, type ConformanceOptions } from "./kit.ts";
 import { queueAddingCases } from "./queue-adding.ts";
@@ -25,5 +28,8 @@ export const queueCases: Cases = {
 
 /** Tests an engine's queue port, or that it refuses it where the capability record has none. */
 export function queueConformance(options: ConformanceOptions): void {
-  declare(options, options.capabilities.ports.includes("queue") ? queueCases : absentCases("queue"));
+  declare(
+    options,
+    options.capabilities.ports.includes("queue") ? queueCases : absentCases("queue"),
+  );
 }

@@ -4,8 +4,9 @@ import type { Session } from "../store/session.ts";
 import type { World } from "./kit.ts";
 
 /**
- * Lets the session's time in the store run out while its process believes to hold it: what a long pause does. It is done by
- * shortening the session's TTL in the store, so that no test depends on how fast the machine is.
+ * Lets the session's time in the store run out while its process believes to hold it: what a long
+ * pause does. It is done by shortening the session's TTL in the store, so that no test depends on
+ * how fast the machine is.
  */
 export async function loseSession(
   world: World,

@@ -5,7 +5,15 @@ import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
 import type { GroupResult, KvPut, Op } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
-import { concurrently, draw, isRefused, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
+import {
+  concurrently,
+  draw,
+  isRefused,
+  refuses,
+  rejectsArgument,
+  type Cases,
+  type World,
+} from "./kit.ts";
 import { dump, timeless } from "./partition.ts";
 import { Worker } from "./queue-kit.ts";
 import { loseSession } from "./sessions.ts";
@@ -46,74 +54,84 @@ async function refusedOps(world: World): Promise<readonly (readonly [string, Op]
 }
 
 export const storeGroupCases: Cases = {
-  "All ops of a group hold or none does: a refused group leaves no trace, whichever op was refused.": async (world) => {
-    const refused = await refusedOps(world);
-    const store = await world.store();
-    const worker = await Worker.start(world, "side");
-    const kv = new Kv<number>(store);
-    await kv.put("kept", 1);
-    await worker.add("held");
-    const held = await worker.one("held");
-    await worker.add("waits");
-    const effects: readonly Op[] = [
-      put("a", 1),
-      put("kept", 2),
-      { op: "kv.delete", key: "kept" },
-      { op: "kv.add", key: "sum", delta: 5 },
-      worker.queue.op.enqueue({ id: "new", payload: "" }).op,
-      worker.queue.op.settle(worker.session, held, { outcome: "completed" }).op,
-      worker.queue.op.cancel("waits").op,
-      worker.queue.op.pause(true).op,
-      worker.queue.op.configure({ maxLeased: 1 }).op,
-      { op: "queue.claim", queue: "side", session: worker.session.id, max: 1 },
-      { op: "session.open", session: "new-session", ttlMs: 60_000, label: "test" },
-    ];
-    const before = await snapshot(world);
-    for (const [code, op] of refused) {
-      for (const at of [0, 4, effects.length]) {
-        const ops = [...effects.slice(0, at), op, ...effects.slice(at)];
-        isRefused(await store.commit(world.namespace, ops), code as never, at);
-        assert.deepEqual(await snapshot(world), before, `${code} at ${at}`);
+  "All ops of a group hold or none does: a refused group leaves no trace, whichever op was refused.":
+    async (world) => {
+      const refused = await refusedOps(world);
+      const store = await world.store();
+      const worker = await Worker.start(world, "side");
+      const kv = new Kv<number>(store);
+      await kv.put("kept", 1);
+      await worker.add("held");
+      const held = await worker.one("held");
+      await worker.add("waits");
+      const effects: readonly Op[] = [
+        put("a", 1),
+        put("kept", 2),
+        { op: "kv.delete", key: "kept" },
+        { op: "kv.add", key: "sum", delta: 5 },
+        worker.queue.op.enqueue({ id: "new", payload: "" }).op,
+        worker.queue.op.settle(worker.session, held, { outcome: "completed" }).op,
+        worker.queue.op.cancel("waits").op,
+        worker.queue.op.pause(true).op,
+        worker.queue.op.configure({ maxLeased: 1 }).op,
+        { op: "queue.claim", queue: "side", session: worker.session.id, max: 1 },
+        { op: "session.open", session: "new-session", ttlMs: 60_000, label: "test" },
+      ];
+      const before = await snapshot(world);
+      for (const [code, op] of refused) {
+        for (const at of [0, 4, effects.length]) {
+          const ops = [...effects.slice(0, at), op, ...effects.slice(at)];
+          isRefused(await store.commit(world.namespace, ops), code as never, at);
+          assert.deepEqual(await snapshot(world), before, `${code} at ${at}`);
+        }
       }
-    }
-    assert.ok((await store.commit(world.namespace, effects)).ok, "without it they hold");
-  },
+      assert.ok((await store.commit(world.namespace, effects)).ok, "without it they hold");
+    },
 
-  "A refusal is an answer that names the op, the code and the reason; only the throwing calls throw it.": async (world) => {
-    const store = await world.store();
-    const kv = new Kv<number>(store);
-    const ops = [kv.op.put("k", 1), kv.op.check("none", 5)];
-    const committed = await store.commitAll(ops);
-    assert.ok(!committed.ok);
-    const { index, code, message, details } = committed.refusal;
-    assert.deepEqual([index, code], [1, "CONFLICT"]);
-    assert.ok(message.length > 20, "what was expected, what was found, what to do");
-    assert.deepEqual(details, { key: "none", expected: 5, found: 0 });
-    const error = await refuses(kv.add("k", -1, { min: 0 }), "LIMITED");
-    assert.equal(error.details["key"], "k");
-  },
+  "A refusal is an answer that names the op, the code and the reason; only the throwing calls throw it.":
+    async (world) => {
+      const store = await world.store();
+      const kv = new Kv<number>(store);
+      const ops = [kv.op.put("k", 1), kv.op.check("none", 5)];
+      const committed = await store.commitAll(ops);
+      assert.ok(!committed.ok);
+      const { index, code, message, details } = committed.refusal;
+      assert.deepEqual([index, code], [1, "CONFLICT"]);
+      assert.ok(message.length > 20, "what was expected, what was found, what to do");
+      assert.deepEqual(details, { key: "none", expected: 5, found: 0 });
+      const error = await refuses(kv.add("k", -1, { min: 0 }), "LIMITED");
+      assert.equal(error.details["key"], "k");
+    },
 
-  "Groups that travel in one commit are apart: a refused one changes nothing for its neighbours.": async (world) => {
-    const refused = await refusedOps(world);
-    const driver = await world.driver();
-    const partition = world.namespace;
-    const groups = refused.flatMap(([, op], i) => [
-      { partition, ops: [put(`a${i}`, i)] },
-      { partition, ops: [put(`b${i}`, i), op, put(`c${i}`, i)] },
-      { partition, ops: [put(`d${i}`, i)] },
-    ]);
-    const results = await driver.commit(groups);
-    assert.equal(results.length, groups.length);
-    const codes = results.map((each) => (each.ok ? "ok" : each.refusal.code));
-    const wanted = refused.flatMap(([code]) => ["ok", code, "ok"]);
-    assert.deepEqual(codes, wanted);
-    const store = await world.store();
-    for (const i of refused.keys()) {
-      assert.deepEqual(await values(store, [`a${i}`, `b${i}`, `c${i}`, `d${i}`]), [i, null, null, i]);
-    }
-  },
+  "Groups that travel in one commit are apart: a refused one changes nothing for its neighbours.":
+    async (world) => {
+      const refused = await refusedOps(world);
+      const driver = await world.driver();
+      const partition = world.namespace;
+      const groups = refused.flatMap(([, op], i) => [
+        { partition, ops: [put(`a${i}`, i)] },
+        { partition, ops: [put(`b${i}`, i), op, put(`c${i}`, i)] },
+        { partition, ops: [put(`d${i}`, i)] },
+      ]);
+      const results = await driver.commit(groups);
+      assert.equal(results.length, groups.length);
+      const codes = results.map((each) => (each.ok ? "ok" : each.refusal.code));
+      const wanted = refused.flatMap(([code]) => ["ok", code, "ok"]);
+      assert.deepEqual(codes, wanted);
+      const store = await world.store();
+      for (const i of refused.keys()) {
+        assert.deepEqual(await values(store, [`a${i}`, `b${i}`, `c${i}`, `d${i}`]), [
+          i,
+          null,
+          null,
+          i,
+        ]);
+      }
+    },
 
-  "Groups of one commit take effect in their order, each on what the ones before it left.": async (world) => {
+  "Groups of one commit take effect in their order, each on what the ones before it left.": async (
+    world,
+  ) => {
     const driver = await world.driver();
     const partition = world.namespace;
     const make = (ops: readonly Op[]) => ({ partition, ops });
@@ -125,50 +143,62 @@ export const storeGroupCases: Cases = {
       [true, true, true, false, true, true],
     );
     const revisions = results.flatMap((each: GroupResult) => (each.ok ? [each.revision] : []));
-    assert.deepEqual(revisions, [...new Set(revisions)].sort((a, b) => a - b));
+    assert.deepEqual(
+      revisions,
+      [...new Set(revisions)].sort((a, b) => a - b),
+    );
     const store = await world.store();
     assert.deepEqual(await values(store, ["k"]), [0]);
   },
 
-  "Every group that writes has a revision above those of all groups of its partition that were answered before it began.": async (
+  "Every group that writes has a revision above those of all groups of its partition that were answered before it began.":
+    async (world) => {
+      const stores = [await world.store(), await world.store(), await world.store()];
+      let last = 0;
+      const seen = new Set<number>();
+      await concurrently(12, async (client) => {
+        const store = stores[client % 3] as Store;
+        for (let i = 0; i < 20; i++) {
+          const floor = last;
+          const committed = await store.commit(world.namespace, [put(`k${client}`, i)]);
+          assert.ok(committed.ok);
+          assert.ok(committed.revision > floor, `revision ${committed.revision} after ${floor}`);
+          assert.ok(!seen.has(committed.revision), "no two groups share one");
+          seen.add(committed.revision);
+          last = Math.max(last, committed.revision);
+        }
+      });
+    },
+
+  "Ops of a group see the group's earlier ops: sessions opened or ended, jobs added, rules set.":
+    async (world) => {
+      const store = await world.store();
+      const queue = new Queue(store, "q");
+      const open = { op: "session.open", session: "s", ttlMs: 60_000, label: "test" } as const;
+      const claim = { op: "queue.claim", queue: "q", session: "s", max: 5 } as const;
+      const end = { op: "session.end", session: "s" } as const;
+      const two = [
+        queue.op.enqueue({ id: "a", payload: "" }).op,
+        queue.op.enqueue({ payload: "" }).op,
+      ];
+      const first = await store.commit(world.namespace, [...two, open, claim, end] as const);
+      assert.ok(first.ok);
+      assert.equal((await queue.stats()).counts.ready, 2, "claimed and given back");
+      isRefused(await store.commit(world.namespace, [open, end, claim]), "LEASE_LOST", 2);
+      isRefused(await store.commit(world.namespace, [open, end, open]), "LEASE_LOST", 2);
+      const bound = { ...put("bound", 1), session: "s" };
+      isRefused(await store.commit(world.namespace, [open, end, bound]), "LEASE_LOST", 2);
+      const rules = queue.op.configure({ maxWaiting: 3 }).op;
+      isRefused(
+        await store.commit(world.namespace, [rules, ...two.slice(1), ...two.slice(1)]),
+        "OVERLOADED",
+        2,
+      );
+    },
+
+  "A group that is under way when all processes die took effect whole or not at all.": async (
     world,
   ) => {
-    const stores = [await world.store(), await world.store(), await world.store()];
-    let last = 0;
-    const seen = new Set<number>();
-    await concurrently(12, async (client) => {
-      const store = stores[client % 3] as Store;
-      for (let i = 0; i < 20; i++) {
-        const floor = last;
-        const committed = await store.commit(world.namespace, [put(`k${client}`, i)]);
-        assert.ok(committed.ok);
-        assert.ok(committed.revision > floor, `revision ${committed.revision} after ${floor}`);
-        assert.ok(!seen.has(committed.revision), "no two groups share one");
-        seen.add(committed.revision);
-        last = Math.max(last, committed.revision);
-      }
-    });
-  },
-
-  "Ops of a group see the group's earlier ops: sessions opened or ended, jobs added, rules set.": async (world) => {
-    const store = await world.store();
-    const queue = new Queue(store, "q");
-    const open = { op: "session.open", session: "s", ttlMs: 60_000, label: "test" } as const;
-    const claim = { op: "queue.claim", queue: "q", session: "s", max: 5 } as const;
-    const end = { op: "session.end", session: "s" } as const;
-    const two = [queue.op.enqueue({ id: "a", payload: "" }).op, queue.op.enqueue({ payload: "" }).op];
-    const first = await store.commit(world.namespace, [...two, open, claim, end] as const);
-    assert.ok(first.ok);
-    assert.equal((await queue.stats()).counts.ready, 2, "claimed and given back");
-    isRefused(await store.commit(world.namespace, [open, end, claim]), "LEASE_LOST", 2);
-    isRefused(await store.commit(world.namespace, [open, end, open]), "LEASE_LOST", 2);
-    const bound = { ...put("bound", 1), session: "s" };
-    isRefused(await store.commit(world.namespace, [open, end, bound]), "LEASE_LOST", 2);
-    const rules = queue.op.configure({ maxWaiting: 3 }).op;
-    isRefused(await store.commit(world.namespace, [rules, ...two.slice(1), ...two.slice(1)]), "OVERLOADED", 2);
-  },
-
-  "A group that is under way when all processes die took effect whole or not at all.": async (world) => {
     let dies: Promise<void> | undefined;
     const acknowledged = new Set<number>();
     const sent = new Set<number>();
@@ -180,7 +210,10 @@ export const storeGroupCases: Cases = {
         const n = client * 100 + i;
         const ops = [kv.op.put(`a${n}`, n), kv.op.put(`b${n}`, n), kv.op.add("sum", 1)];
         sent.add(n);
-        const call = first.store.commitAll([...ops, first.queue.op.enqueue({ id: `${n}`, payload: "" })]);
+        const call = first.store.commitAll([
+          ...ops,
+          first.queue.op.enqueue({ id: `${n}`, payload: "" }),
+        ]);
         if (++count === 40 + draw(world.random, 60)) dies = world.crash();
         await call.then(
           () => acknowledged.add(n),
@@ -212,14 +245,20 @@ export const storeGroupCases: Cases = {
       assert.deepEqual(await values(store, ["k0", `k${most - 1}`]), [0, most - 1]);
       await refuses(store.commit(world.namespace, [...ops, put("more", 1)]), "TOO_LARGE");
       const value = "x".repeat(LIMITS.valueBytes);
-      const large = Array.from({ length: 9 }, (_, i): Op => ({ op: "kv.put", key: `l${i}`, value }));
+      const large = Array.from({ length: 9 }, (_, i): Op => ({
+        op: "kv.put",
+        key: `l${i}`,
+        value,
+      }));
       await refuses(store.commit(world.namespace, large), "TOO_LARGE");
       assert.ok((await store.commit(world.namespace, large.slice(0, 7))).ok);
       assert.deepEqual(await values(store, ["more"]), [null]);
       await rejectsArgument(() => store.commit(world.namespace, []));
     },
 
-  "A group that crosses partitions is refused with `UNSUPPORTED` before anything is sent.": async (world) => {
+  "A group that crosses partitions is refused with `UNSUPPORTED` before anything is sent.": async (
+    world,
+  ) => {
     const store = await world.store();
     const kv = new Kv<number>(store);
     const there = kv.partition("there");

@@ -8,22 +8,26 @@ import { refuses, type Cases } from "./kit.ts";
 import { fillPartition, dump, timeless } from "./partition.ts";
 
 export const storeLastingCases: Cases = {
-  "Everything that was acknowledged is there after all processes died and the engine started again.": {
-    when: (capabilities) => capabilities.isPersistent,
-    run: async (world) => {
-      assert.ok(world.fixture.restart !== undefined, "a persistent engine's fixture can restart it");
-      await fillPartition(world);
-      const before = await dump((await world.aside()).driver, world.namespace);
-      await world.crash();
-      const after = await dump((await world.aside()).driver, world.namespace);
-      assert.deepEqual(timeless(after), timeless(before));
-      await world.crash();
-      const kv = new Kv<number>(await world.store());
-      assert.equal((await kv.get("plain"))?.value, 1);
-      const { revision } = await kv.list("plain");
-      assert.ok((await kv.put("more", 1)).revision > revision);
+  "Everything that was acknowledged is there after all processes died and the engine started again.":
+    {
+      when: (capabilities) => capabilities.isPersistent,
+      run: async (world) => {
+        assert.ok(
+          world.fixture.restart !== undefined,
+          "a persistent engine's fixture can restart it",
+        );
+        await fillPartition(world);
+        const before = await dump((await world.aside()).driver, world.namespace);
+        await world.crash();
+        const after = await dump((await world.aside()).driver, world.namespace);
+        assert.deepEqual(timeless(after), timeless(before));
+        await world.crash();
+        const kv = new Kv<number>(await world.store());
+        assert.equal((await kv.get("plain"))?.value, 1);
+        const { revision } = await kv.list("plain");
+        assert.ok((await kv.put("more", 1)).revision > revision);
+      },
     },
-  },
 
   "After a restart in order everything is there, and what sessions held is free.": {
     when: (capabilities) => capabilities.isPersistent,
@@ -65,44 +69,49 @@ export const storeLastingCases: Cases = {
       assert.ok(source.length > 0);
     },
 
-  "A persistent store that does not sync before it answers opens only for who accepts that by name.": {
-    when: (capabilities) => capabilities.isPersistent,
-    run: async (world) => {
-      const { synced } = await (await world.store()).durability();
-      const { clock, namespace } = world;
-      const opening = Store.open(await world.driver(), { clock, namespace });
-      if (synced === "yes") await (await opening).close();
-      else await refuses(opening, "MISCONFIGURED");
+  "A persistent store that does not sync before it answers opens only for who accepts that by name.":
+    {
+      when: (capabilities) => capabilities.isPersistent,
+      run: async (world) => {
+        const { synced } = await (await world.store()).durability();
+        const { clock, namespace } = world;
+        const opening = Store.open(await world.driver(), { clock, namespace });
+        if (synced === "yes") await (await opening).close();
+        else await refuses(opening, "MISCONFIGURED");
+      },
     },
-  },
 
-  "A store that closes answers what is under way, ends its session, and refuses all else with `CLOSED`.": async (world) => {
-    const store = await world.store();
-    const other = await world.store();
-    const kv = new Kv<number>(store);
-    const session = await store.session();
-    await kv.put("bound", 1, { session });
-    const puts = Array.from({ length: 50 }, (_, i) => kv.put(`k${i}`, i));
-    const closing = store.close();
-    await refuses(kv.put("late", 1), "CLOSED").catch((error: unknown) => {
-      // It may still be taken: whoever is closed first may commit until then.
-      assert.ok(!isHoldfastError(error) || error.code === "CLOSED", String(error));
-    });
-    await closing;
-    const results = await Promise.allSettled(puts);
-    const reader = new Kv<number>(other);
-    for (const [i, result] of results.entries()) {
-      if (result.status === "fulfilled") assert.equal((await reader.get(`k${i}`))?.value, i);
-    }
-    assert.ok(results.every((result) => result.status === "fulfilled"), "all were answered");
-    assert.equal(await reader.get("bound"), null);
-    assert.equal(session.isOver, true);
-    await refuses(kv.put("late", 1), "CLOSED");
-    await refuses(kv.get("k0"), "CLOSED");
-    await refuses(store.session(), "CLOSED");
-    await store.close();
-    assert.equal((await reader.get("k0"))?.value, 0, "others go on");
-  },
+  "A store that closes answers what is under way, ends its session, and refuses all else with `CLOSED`.":
+    async (world) => {
+      const store = await world.store();
+      const other = await world.store();
+      const kv = new Kv<number>(store);
+      const session = await store.session();
+      await kv.put("bound", 1, { session });
+      const puts = Array.from({ length: 50 }, (_, i) => kv.put(`k${i}`, i));
+      const closing = store.close();
+      await refuses(kv.put("late", 1), "CLOSED").catch((error: unknown) => {
+        // It may still be taken: whoever is closed first may commit until then.
+        assert.ok(!isHoldfastError(error) || error.code === "CLOSED", String(error));
+      });
+      await closing;
+      const results = await Promise.allSettled(puts);
+      const reader = new Kv<number>(other);
+      for (const [i, result] of results.entries()) {
+        if (result.status === "fulfilled") assert.equal((await reader.get(`k${i}`))?.value, i);
+      }
+      assert.ok(
+        results.every((result) => result.status === "fulfilled"),
+        "all were answered",
+      );
+      assert.equal(await reader.get("bound"), null);
+      assert.equal(session.isOver, true);
+      await refuses(kv.put("late", 1), "CLOSED");
+      await refuses(kv.get("k0"), "CLOSED");
+      await refuses(store.session(), "CLOSED");
+      await store.close();
+      assert.equal((await reader.get("k0"))?.value, 0, "others go on");
+    },
 
   "An engine that joins no user transaction refuses `enqueueIn` with `UNSUPPORTED`.": {
     when: (capabilities) => !capabilities.joinsUserTransaction,

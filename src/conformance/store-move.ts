@@ -19,9 +19,7 @@ function bytesAsText(_name: string, value: unknown): unknown {
   return value instanceof Uint8Array ? `bytes ${[...value].join()}` : value;
 }
 
-function headOf(
-  records: readonly ExportRecord[],
-): Extract<ExportRecord, { record: "partition" }> {
+function headOf(records: readonly ExportRecord[]): Extract<ExportRecord, { record: "partition" }> {
   const [head] = records;
   assert.ok(head?.record === "partition", "the first record is the partition's");
   return head;
@@ -81,24 +79,25 @@ export const storeMoveCases: Cases = {
       const kv = new Kv<number>(store);
       assert.equal((await kv.get("plain"))?.value, 1);
       await new Kv<number>(store, { partition: "other" }).put("k", 1);
-      const info = (await store.info()).partitions.find((each) => each.partition === world.namespace);
+      const info = (await store.info()).partitions.find(
+        (each) => each.partition === world.namespace,
+      );
       assert.deepEqual([info?.isSealed, info?.movedTo], [true, "holdfast://there"]);
     },
 
-  "A partition that is unsealed takes groups again, and a seal holds for all processes, also after a restart.": async (
-    world,
-  ) => {
-    const store = await world.store();
-    const kv = new Kv<number>(store);
-    await kv.put("k", 1);
-    await store.seal(world.namespace, { isSealed: true, movedTo: null });
-    await world.restart();
-    const again = new Kv<number>(await world.store());
-    await refuses(again.put("k", 2), "MOVED");
-    await again.store.seal(world.namespace, { isSealed: false, movedTo: null });
-    const other = new Kv<number>(await world.store());
-    assert.equal((await other.put("k", 3)).revision > 0, true);
-  },
+  "A partition that is unsealed takes groups again, and a seal holds for all processes, also after a restart.":
+    async (world) => {
+      const store = await world.store();
+      const kv = new Kv<number>(store);
+      await kv.put("k", 1);
+      await store.seal(world.namespace, { isSealed: true, movedTo: null });
+      await world.restart();
+      const again = new Kv<number>(await world.store());
+      await refuses(again.put("k", 2), "MOVED");
+      await again.store.seal(world.namespace, { isSealed: false, movedTo: null });
+      const other = new Kv<number>(await world.store());
+      assert.equal((await other.put("k", 3)).revision > 0, true);
+    },
 
   "A partition that is exported and imported is the same: keys, TTLs, sessions, queues, rules, marks, and jobs in every state.":
     async (world) => {
@@ -108,7 +107,8 @@ export const storeMoveCases: Cases = {
       assert.deepEqual(comparable(is), comparable(was));
       const kinds = new Set(was.map((each) => each.record));
       assert.deepEqual([...kinds].sort(), ["job", "kv", "mark", "partition", "queue", "session"]);
-      const queues = async (of: World) => (await new Queue((await of.aside()).store, "jobs").stats()).counts;
+      const queues = async (of: World) =>
+        (await new Queue((await of.aside()).store, "jobs").stats()).counts;
       assert.deepEqual(await queues(to), await queues(world), "counts too");
     },
 
@@ -145,7 +145,9 @@ export const storeMoveCases: Cases = {
     assert.ok(added.seq >= head.nextSeq);
   },
 
-  "After a move ids, dedupe windows, TTLs, due times and rates are what they were.": async (world) => {
+  "After a move ids, dedupe windows, TTLs, due times and rates are what they were.": async (
+    world,
+  ) => {
     await fillPartition(world);
     const { to } = await move(world, { limit: 7, repeats: 1 });
     const { queue, store } = await Worker.start(to, "jobs");
@@ -175,42 +177,67 @@ export const storeMoveCases: Cases = {
     assert.equal((await new Queue(store, "paced").claim(await store.session(), 5)).jobs.length, 1);
   },
 
-  "After a move jobs come in the order in which they would have come, and their keys hold.": async (world) => {
+  "After a move jobs come in the order in which they would have come, and their keys hold.": async (
+    world,
+  ) => {
     await fillPartition(world);
     const { to } = await move(world, { limit: 7, repeats: 1 });
     const worker = await Worker.start(to, "jobs");
     const order = ids(await worker.claim(100));
-    assert.deepEqual(order, ["ready-1", "ready-3", "ready-2", "behind", "ready-0", "bytes", "deduped", "last"]);
+    assert.deepEqual(order, [
+      "ready-1",
+      "ready-3",
+      "ready-2",
+      "behind",
+      "ready-0",
+      "bytes",
+      "deduped",
+      "last",
+    ]);
     assert.equal(await worker.state("blocked-1"), "blocked", "its key is taken by held jobs");
-    assert.equal(await worker.state("behind-too"), "blocked", "its key is taken by a waiting retry");
+    assert.equal(
+      await worker.state("behind-too"),
+      "blocked",
+      "its key is taken by a waiting retry",
+    );
   },
 
-  "After a move a holder goes on under its session and its token, and loses them as it would have.": async (world) => {
-    const { session, held, cancelled } = await fillPartition(world);
-    const { to } = await move(world, { limit: 7, repeats: 1 });
-    const { store } = await to.aside();
-    const queue = new Queue(store, "jobs");
-    const base = { op: "queue.settle", queue: "jobs", session: session.id, result: null } as const;
-    const idle = { ...base, error: null, delayMs: 0, holdsKey: true } as const;
-    const renew = { op: "session.renew", session: session.id, ttlMs: 60_000 } as const;
-    const renewed = await store.commit(to.namespace, [renew] as const);
-    assert.ok(renewed.ok);
-    assert.deepEqual(renewed.results[0].cancels, [
-      { queue: "jobs", seq: cancelled.seq, token: cancelled.token },
-    ]);
-    const done = { ...idle, seq: held.seq, token: held.token, outcome: "completed" } as const;
-    const stale = await store.commit(to.namespace, [{ ...done, token: held.token - 1 }]);
-    isRefused(stale, "FENCED");
-    assert.equal((await queue.get("held"))?.progress, "50");
-    assert.ok((await store.commit(to.namespace, [done])).ok);
-    assert.equal((await new Kv<unknown>(store).get("bound"))?.value, "session");
-    await store.commit(to.namespace, [{ ...renew, ttlMs: 1 }]);
-    await to.pass(2);
-    assert.equal(await new Kv<unknown>(store).get("bound"), null);
-    const after = await store.commit(to.namespace, [{ op: "session.end", session: "none" }]);
-    assert.ok(after.ok);
-    assert.equal((await queue.get("held-cancelled"))?.state, "cancelled", "its cancel came along");
-  },
+  "After a move a holder goes on under its session and its token, and loses them as it would have.":
+    async (world) => {
+      const { session, held, cancelled } = await fillPartition(world);
+      const { to } = await move(world, { limit: 7, repeats: 1 });
+      const { store } = await to.aside();
+      const queue = new Queue(store, "jobs");
+      const base = {
+        op: "queue.settle",
+        queue: "jobs",
+        session: session.id,
+        result: null,
+      } as const;
+      const idle = { ...base, error: null, delayMs: 0, holdsKey: true } as const;
+      const renew = { op: "session.renew", session: session.id, ttlMs: 60_000 } as const;
+      const renewed = await store.commit(to.namespace, [renew] as const);
+      assert.ok(renewed.ok);
+      assert.deepEqual(renewed.results[0].cancels, [
+        { queue: "jobs", seq: cancelled.seq, token: cancelled.token },
+      ]);
+      const done = { ...idle, seq: held.seq, token: held.token, outcome: "completed" } as const;
+      const stale = await store.commit(to.namespace, [{ ...done, token: held.token - 1 }]);
+      isRefused(stale, "FENCED");
+      assert.equal((await queue.get("held"))?.progress, "50");
+      assert.ok((await store.commit(to.namespace, [done])).ok);
+      assert.equal((await new Kv<unknown>(store).get("bound"))?.value, "session");
+      await store.commit(to.namespace, [{ ...renew, ttlMs: 1 }]);
+      await to.pass(2);
+      assert.equal(await new Kv<unknown>(store).get("bound"), null);
+      const after = await store.commit(to.namespace, [{ op: "session.end", session: "none" }]);
+      assert.ok(after.ok);
+      assert.equal(
+        (await queue.get("held-cancelled"))?.state,
+        "cancelled",
+        "its cancel came along",
+      );
+    },
 
   "After a move a cursor of the source gives one resync.": async (world) => {
     await fillPartition(world);
@@ -225,28 +252,28 @@ export const storeMoveCases: Cases = {
     }
   },
 
-  "An import into a partition that is in use is refused with `ALREADY_EXISTS` and changes nothing.": async (world) => {
-    await fillPartition(world);
-    const to = await world.other();
-    const kv = new Kv<number>((await to.aside()).store);
-    await kv.put("mine", 1);
-    const source = (await world.aside()).driver;
-  const target = (await to.aside()).driver;
-    const page = await source.export(world.namespace, null, 100);
-    const before = await dump(target, to.namespace);
-    await refuses(target.import(to.namespace, page.records), "ALREADY_EXISTS");
-    assert.deepEqual(timeless(await dump(target, to.namespace)), timeless(before));
-  },
+  "An import into a partition that is in use is refused with `ALREADY_EXISTS` and changes nothing.":
+    async (world) => {
+      await fillPartition(world);
+      const to = await world.other();
+      const kv = new Kv<number>((await to.aside()).store);
+      await kv.put("mine", 1);
+      const source = (await world.aside()).driver;
+      const target = (await to.aside()).driver;
+      const page = await source.export(world.namespace, null, 100);
+      const before = await dump(target, to.namespace);
+      await refuses(target.import(to.namespace, page.records), "ALREADY_EXISTS");
+      assert.deepEqual(timeless(await dump(target, to.namespace)), timeless(before));
+    },
 
-  "An export of a partition that was never used is empty, and a cursor that no page gave is refused with `INVALID_DATA`.": async (
-    world,
-  ) => {
-    const { driver } = await world.aside();
-    const empty = await driver.export(`${world.namespace}/never`, null, 10);
-    assert.deepEqual([empty.records, empty.cursor], [[], null]);
-    await new Kv<number>(await world.store()).put("k", 1);
-    for (const cursor of ["", "x", "7", "null", "{}", "[]"]) {
-      await refuses(driver.export(world.namespace, cursor, 10), "INVALID_DATA");
-    }
-  },
+  "An export of a partition that was never used is empty, and a cursor that no page gave is refused with `INVALID_DATA`.":
+    async (world) => {
+      const { driver } = await world.aside();
+      const empty = await driver.export(`${world.namespace}/never`, null, 10);
+      assert.deepEqual([empty.records, empty.cursor], [[], null]);
+      await new Kv<number>(await world.store()).put("k", 1);
+      for (const cursor of ["", "x", "7", "null", "{}", "[]"]) {
+        await refuses(driver.export(world.namespace, cursor, 10), "INVALID_DATA");
+      }
+    },
 };

@@ -1,4 +1,7 @@
-/** The suite of the store itself: one test for each sentence of `store/README.md`, in its words and its order. */
+/**
+ * The suite of the store itself: one test for each sentence of `store/README.md`, in its words and
+ * its order.
+ */
 import { declare, type Cases, type ConformanceOptions } from "./kit.ts";
 import { storeGroupCases } from "./store-groups.ts";
 import { storeLastingCases } from "./store-lasting.ts";

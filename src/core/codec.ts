@@ -20,6 +20,29 @@ export function dataBytes(data: Data): number {
   return typeof data === "string" ? Buffer.byteLength(data) : data.byteLength;
 }
 
+/** Node 20 has these; the library that we compile against does not know them. */
+interface WellFormed {
+  isWellFormed(): boolean;
+  toWellFormed(): string;
+}
+
+/**
+ * Refuses text that some engine could not give back as it was: with a lone surrogate, which has no UTF-8 form, or with NUL, which text
+ * columns do not take. JSON text never is such. Bytes may be any. Throws `INVALID_DATA`.
+ */
+export function checkStorable(name: string, data: Data): void {
+  if (typeof data !== "string") return;
+  if ((data as unknown as WellFormed).isWellFormed() && !data.includes("\u0000")) return;
+  const message = `Expected \`${name}\` to be well-formed text without NUL, got text with a lone surrogate or NUL: pass bytes instead`;
+  throw new HoldfastError("INVALID_DATA", message, { outcome: "not-applied", details: { name } });
+}
+
+/** Text for people that every engine can keep: what it can't is replaced by U+FFFD, what is too long is cut. */
+export function storableText(text: string, maxChars: number): string {
+  const cut = text.length > maxChars ? `${text.slice(0, maxChars - 1)}…` : text;
+  return (cut as unknown as WellFormed).toWellFormed().replaceAll("\u0000", "\uFFFD");
+}
+
 function notEncodable(cause: unknown): HoldfastError {
   const why = cause instanceof Error ? cause.message.split("\n")[0] : "it has no JSON form";
   const message = `Expected a value with a JSON form, got one without (${why}): pass plain data, or a codec of your own`;

@@ -1,9 +1,10 @@
 /**
- * Chance of a simulated world: one seed, split into a stream for each purpose, so that one more draw for a job's id does not
- * shift the network's delays. All draws are counted together: the count is part of the trace, and names the event where two runs
- * part even if it changed nothing else.
+ * Chance of a simulated world: one seed, split into a stream for each purpose, so that one more
+ * draw for a job's id does not shift the network's delays. All draws are counted together: the
+ * count is part of the trace, and names the event where two runs part even if it changed nothing
+ * else.
  */
-import { SeededRandom, type Random } from "../core/random.ts";
+import type { Random, SeededRandom } from "../core/random.ts";
 
 /** How many numbers were drawn, over all streams of one world. */
 export interface DrawCount {
@@ -32,7 +33,9 @@ export class Chance implements Random {
     this.#count.draws++;
     return new Chance(this.#random.split(), this.#count);
   }
-  /** True with the probability `rate`. Draws nothing for 0, so that an absent fault costs no draw. */
+  /**
+   * True with the probability `rate`. Draws nothing for 0, so that an absent fault costs no draw.
+   */
   hits(rate: number): boolean {
     return rate > 0 && this.next() < rate;
   }

@@ -1,7 +1,8 @@
 /**
- * What goes wrong in a world, as data: every rate and span resolved, so that a plan can be printed, compared and given back.
- * Rates are probabilities for each message or call; `...EveryMs` is the mean gap between events of a kind over the whole world
- * (0: never); spans are greatest values, drawn anew each time. Times are virtual milliseconds.
+ * What goes wrong in a world, as data: every rate and span resolved, so that a plan can be printed,
+ * compared and given back. Rates are probabilities for each message or call; `...EveryMs` is the
+ * mean gap between events of a kind over the whole world (0: never); spans are greatest values,
+ * drawn anew each time. Times are virtual milliseconds.
  */
 import type { Chance } from "./chance.ts";
 
@@ -20,7 +21,10 @@ export interface FaultPlan {
   readonly lostRequestRate: number;
   /** The effect happened, and the caller never learns of it. */
   readonly lostReplyRate: number;
-  /** Share of losses that the caller is told of at once (a reset connection), rather than by the timeout. */
+  /**
+   * Share of losses that the caller is told of at once (a reset connection), rather than by the
+   * timeout.
+   */
   readonly resetShare: number;
   /** A renewal of a session that arrives up to `lateRenewalMs` later. */
   readonly lateRenewalRate: number;
@@ -123,8 +127,9 @@ const FAULTS: readonly ((chance: Chance) => Partial<FaultPlan>)[] = [
 ];
 
 /**
- * A plan with a random subset of all faults (swarm testing): a world in which everything goes wrong at once rarely gets far enough
- * to meet the rare case, so that each seed turns some off altogether.
+ * A plan with a random subset of all faults (swarm testing): a world in which everything goes wrong
+ * at once rarely gets far enough to meet the rare case, so that each seed turns some off
+ * altogether.
  *
  * Source: A. Groce et al., "Swarm testing", ISSTA 2012.
  */
@@ -145,7 +150,7 @@ function rounded(plan: FaultPlan): FaultPlan {
     name,
     Number((value as number).toPrecision(4)),
   ]);
-  return Object.fromEntries(entries) as unknown as FaultPlan;
+  return Object.fromEntries(entries);
 }
 
 /** The plan as one line: only what differs from calm. */

@@ -1,9 +1,10 @@
 /**
- * Programs under simulation: some instances of a program, one store, a virtual clock, and faults, all from one seed. A seed
- * replays bit for bit: the same events in the same order, to the last random number.
+ * Programs under simulation: some instances of a program, one store, a virtual clock, and faults,
+ * all from one seed. A seed replays bit for bit: the same events in the same order, to the last
+ * random number.
  *
- * This entry point is experimental: the simulator is what this repository tests itself with; the form that it takes for programs
- * of users is still open.
+ * This entry point is experimental: the simulator is what this repository tests itself with; the
+ * form that it takes for programs of users is still open.
  */
 import type { MemoryState } from "../engines/memory/index.ts";
 import type { Clock } from "../core/clock.ts";
@@ -16,7 +17,10 @@ export interface SimulationOptions {
   readonly seed: number;
   /** How many instances run the program. 1 to 64; default 3. */
   readonly nodes?: number | undefined;
-  /** `"swarm"` (default): a random subset of all faults, drawn from the seed. `"none"`, or what differs from none. */
+  /**
+   * `"swarm"` (default): a random subset of all faults, drawn from the seed. `"none"`, or what
+   * differs from none.
+   */
   readonly faults?: "swarm" | "none" | Partial<FaultPlan> | undefined;
   /** When the faults end, in virtual milliseconds. Default 20,000. */
   readonly untilMs?: number | undefined;
@@ -26,7 +30,10 @@ export interface SimulationOptions {
   readonly maxEvents?: number | undefined;
   /** Judged at the instant of each commit's effect; throws if something is wrong. */
   readonly always?: ((world: World, event: CommitEvent) => void) | undefined;
-  /** Judged after each event of an instance, when all that followed from it has run; throws if something is wrong. */
+  /**
+   * Judged after each event of an instance, when all that followed from it has run; throws if
+   * something is wrong.
+   */
   readonly onStep?: ((world: World, instance: string) => void) | undefined;
   /** When the program has done its work. Default: it has returned on every instance. */
   readonly isDone?: ((world: World) => boolean) | undefined;
@@ -58,7 +65,10 @@ const DEFAULTS = Object.freeze({
 /** Lines of the timeline in a failure's message. */
 const LINES_SHOWN = 60;
 
-/** A world in which something was wrong: what, under which seed and faults, what came before, and how to see it again. */
+/**
+ * A world in which something was wrong: what, under which seed and faults, what came before, and
+ * how to see it again.
+ */
 export class SimulationError extends Error {
   readonly seed: number;
   readonly plan: FaultPlan;
@@ -73,7 +83,7 @@ export class SimulationError extends Error {
     const timeline = trace.lines(LINES_SHOWN);
     const why = cause instanceof Error ? cause.message : String(cause);
     const lines = [
-      `${why}`,
+      why,
       `Seed ${seed}, after ${trace.count} events, at ${nowMs.toFixed(3)} ms. Replay: ${replay}`,
       `Faults: ${describePlan(plan)}`,
       `The last ${timeline.length} lines:`,
@@ -94,13 +104,13 @@ export class SimulationError extends Error {
 /**
  * Runs a program on simulated instances under a seed.
  *
- * Shape: faults until `untilMs`, then none; the program must be done within `healMs` more. Times are virtual milliseconds: a minute
- * takes a few milliseconds.
- * Guarantee: one seed and one program give one history, in any process on any machine with the same Node major version, as long as
- * the program takes time and chance from its instance alone.
- * Errors: `SimulationError`, with the seed, the faults, the last lines of the timeline and the command that replays it, if an
- * invariant, the program or its convergence fails.
- * Complexity: some microseconds an event, besides the program's own work.
+ * Shape: faults until `untilMs`, then none; the program must be done within `healMs` more. Times
+ * are virtual milliseconds: a minute takes a few milliseconds. Guarantee: one seed and one program
+ * give one history, in any process on any machine with the same Node major version, as long as the
+ * program takes time and chance from its instance alone. Errors: `SimulationError`, with the seed,
+ * the faults, the last lines of the timeline and the command that replays it, if an invariant, the
+ * program or its convergence fails. Complexity: some microseconds an event, besides the program's
+ * own work.
  *
  * @experimental
  * @example

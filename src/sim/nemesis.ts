@@ -1,4 +1,7 @@
-/** What makes the planned misfortunes of instances happen, from a world's fault plan, until it is healed. */
+/**
+ * What makes the planned misfortunes of instances happen, from a world's fault plan, until it is
+ * healed.
+ */
 import type { Chance } from "./chance.ts";
 import type { FaultPlan } from "./faults.ts";
 import type { Cut, Network } from "./network.ts";
@@ -50,12 +53,7 @@ export class Nemesis {
     }
   }
 
-  #repeat(
-    kind: string,
-    everyMs: number,
-    chance: Chance,
-    strike: (chance: Chance) => void,
-  ): void {
+  #repeat(kind: string, everyMs: number, chance: Chance, strike: (chance: Chance) => void): void {
     this.#later(kind, chance.gapMs(everyMs), () => {
       strike(chance);
       this.#repeat(kind, everyMs, chance, strike);

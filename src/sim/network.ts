@@ -1,6 +1,6 @@
 /**
- * The way between an instance and the store. Each call is a request that arrives, an effect, and a reply that comes back, and
- * each of the three may be late or missing:
+ * The way between an instance and the store. Each call is a request that arrives, an effect, and a
+ * reply that comes back, and each of the three may be late or missing:
  *
  *   caller ──request──► store (effect, at one instant) ──reply──► caller
  *
@@ -165,9 +165,7 @@ export class SimDriver implements StoreDriver {
     };
     return this.#call({ label: labelOf(groups), isWrite: true, isRenewal, detail, reach });
   }
-  read<const R extends readonly Read[]>(
-    reads: R,
-  ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
+  read<const R extends readonly Read[]>(reads: R): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
     const label = reads.map(({ read }) => read).join("+");
     const detail = (): string => JSON.stringify(reads).slice(0, 300);
     return this.#call({ label, isWrite: false, detail, reach: () => this.#inner.read(reads) });
@@ -178,7 +176,8 @@ export class SimDriver implements StoreDriver {
     cursor: number | null,
     signal: AbortSignal,
   ): AsyncGenerator<KvChanges, void, void> {
-    // Ends at the store when the process dies or the watcher stops; the process itself learns of its signal alone.
+    // Ends at the store when the process dies or the watcher stops; the process itself learns of
+    // its signal alone.
     const ended = new AbortController();
     const end = (): void => ended.abort();
     for (const each of [signal, this.#gone.signal]) {
@@ -318,10 +317,13 @@ export class SimDriver implements StoreDriver {
         if (loss === undefined) reply(error, value);
         else lose(loss);
       };
-      call.reach().then(
-        (value) => back(undefined, value),
-        (error: unknown) => (isHoldfastError(error) ? back(error) : scheduler.fail(error)),
-      ).catch((error: unknown) => scheduler.fail(error));
+      call
+        .reach()
+        .then(
+          (value) => back(undefined, value),
+          (error: unknown) => (isHoldfastError(error) ? back(error) : scheduler.fail(error)),
+        )
+        .catch((error: unknown) => scheduler.fail(error));
     });
   }
 
@@ -344,7 +346,10 @@ export class SimDriver implements StoreDriver {
     this.#plan("hint", label, network.delayMs() + lateMs, tell);
   }
 
-  /** Brings a watch's batch to its process; false: the watcher has stopped. The first batch answers a request. */
+  /**
+   * Brings a watch's batch to its process; false: the watcher has stopped. The first batch answers
+   * a request.
+   */
   async #deliver(batch: KvChanges, isFirst: boolean, signal: AbortSignal): Promise<boolean> {
     const network = this.#network;
     const { promise, resolve, reject } = deferred<void>();

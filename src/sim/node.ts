@@ -220,8 +220,7 @@ export class SimNode implements Owner {
     return Math.floor(START_WALL_MS + nowMs * this.#rate + this.#wallOffsetMs);
   }
   monotonicMs(): number {
-    const asleepMs =
-      this.#state === "suspended" ? this.#scheduler.nowMs - this.#suspendedAtMs : 0;
+    const asleepMs = this.#state === "suspended" ? this.#scheduler.nowMs - this.#suspendedAtMs : 0;
     return (this.#scheduler.nowMs - this.#suspendedMs - asleepMs) * this.#rate;
   }
   /** True time until the machine's monotonic clock shows `dueMs`, if it runs on. */

@@ -1,11 +1,12 @@
 /**
- * Virtual time: a queue of events, run one after another in the order of their instants; those of one instant in an order that
- * the seed decides. After each event the host's loop is let go once (a macrotask boundary, through core's clock), so that every
- * promise that can go on has gone on before the next event: a whole program of promises moves between two events, and none of it
- * by real time.
+ * Virtual time: a queue of events, run one after another in the order of their instants; those of
+ * one instant in an order that the seed decides. After each event the host's loop is let go once (a
+ * macrotask boundary, through core's clock), so that every promise that can go on has gone on
+ * before the next event: a whole program of promises moves between two events, and none of it by
+ * real time.
  *
- * What it cannot do: reorder the microtasks between two events, or stop synchronous code in its middle. An instance crashes,
- * pauses and resumes between events.
+ * What it cannot do: reorder the microtasks between two events, or stop synchronous code in its
+ * middle. An instance crashes, pauses and resumes between events.
  *
  * Source: research/coordination.md 4.9, tier A.
  */
@@ -13,7 +14,10 @@ import { systemClock } from "../core/clock.ts";
 import type { Chance, DrawCount } from "./chance.ts";
 import { Trace } from "./trace.ts";
 
-/** Whom an event belongs to. An event of an epoch that is over never happens; one of a halted owner is held. */
+/**
+ * Whom an event belongs to. An event of an epoch that is over never happens; one of a halted owner
+ * is held.
+ */
 export interface Owner {
   readonly name: string;
   readonly epoch: number;
@@ -126,8 +130,9 @@ export class Scheduler {
   }
 
   /**
-   * Runs events until `isDone`, or until none is left before `untilMs`. Gives true if done; virtual time stands at the last event
-   * then, else at `untilMs`. Throws what an event threw, or the first failure reported.
+   * Runs events until `isDone`, or until none is left before `untilMs`. Gives true if done; virtual
+   * time stands at the last event then, else at `untilMs`. Throws what an event threw, or the first
+   * failure reported.
    */
   async run(untilMs: number, isDone: () => boolean = () => false): Promise<boolean> {
     await systemClock.yield();
@@ -153,7 +158,10 @@ export class Scheduler {
     );
   }
 
-  /** The next event that is to happen by `untilMs`; those of dead owners are dropped, those of halted ones held. */
+  /**
+   * The next event that is to happen by `untilMs`; those of dead owners are dropped, those of
+   * halted ones held.
+   */
   #next(untilMs: number): Planned | undefined {
     for (;;) {
       const first = this.#heap[0];

@@ -1,6 +1,7 @@
 /**
- * What happened, kept in two forms: a rolling hash over all of it, which two runs of one seed must share to the last event, and
- * the last lines as text for people. Lines are put into words only when they are printed.
+ * What happened, kept in two forms: a rolling hash over all of it, which two runs of one seed must
+ * share to the last event, and the last lines as text for people. Lines are put into words only
+ * when they are printed.
  */
 
 /** One event of the world. `detail` is asked only if the line is printed. */
@@ -25,7 +26,9 @@ export class Trace {
   readonly #lines: Traced[] = [];
   readonly #words = new DataView(new ArrayBuffer(8));
 
-  /** Adds an event to the hash; `draws` is how many random numbers the whole world has drawn so far. */
+  /**
+   * Adds an event to the hash; `draws` is how many random numbers the whole world has drawn so far.
+   */
   add(event: Traced, draws: number): void {
     this.#words.setFloat64(0, event.timeMs);
     this.#mix(this.#words.getInt32(0));

@@ -13,8 +13,8 @@ import { SimNode, StoreHostClock } from "./node.ts";
 import { Scheduler, type Owner } from "./scheduler.ts";
 
 /**
- * What a program gets of the instance that it runs on. Everything of it is dead once the instance crashes: a new process gets a new
- * one.
+ * What a program gets of the instance that it runs on. Everything of it is dead once the instance
+ * crashes: a new process gets a new one.
  */
 export interface Instance {
   /** `n1`, `n2` ... the same after a restart. */
@@ -25,7 +25,10 @@ export interface Instance {
   readonly boot: number;
   readonly clock: Clock;
   readonly random: Random;
-  /** Opens a store as `connect` does, with the instance's clock and chance; the options are the store's. */
+  /**
+   * Opens a store as `connect` does, with the instance's clock and chance; the options are the
+   * store's.
+   */
   open(options?: Omit<StoreOptions, "clock" | "random">): Promise<Store>;
   /** A bare driver behind the network. */
   driver(): StoreDriver;
@@ -34,7 +37,10 @@ export interface Instance {
   log(text: string): void;
 }
 
-/** Runs on each instance, anew after each crash. It may run for ever, or end; a rejection ends the world as a failure. */
+/**
+ * Runs on each instance, anew after each crash. It may run for ever, or end; a rejection ends the
+ * world as a failure.
+ */
 export type Program = (instance: Instance, world: World) => Promise<void>;
 
 export interface WorldOptions {
@@ -46,7 +52,10 @@ export interface WorldOptions {
   readonly maxEvents?: number | undefined;
   /** Called at the instant of each commit's effect; throws if something is wrong. */
   readonly onCommit?: ((world: World, event: CommitEvent) => void) | undefined;
-  /** Called after each event of an instance, when all that followed from it has run; throws if something is wrong. */
+  /**
+   * Called after each event of an instance, when all that followed from it has run; throws if
+   * something is wrong.
+   */
   readonly onStep?: ((world: World, instance: string) => void) | undefined;
   /** Makes the store's state; for stores that are broken on purpose. */
   readonly state?: ((clock: Clock) => MemoryState) | undefined;

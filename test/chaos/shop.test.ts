@@ -156,8 +156,9 @@ describe("a shop that takes its orders in two commits", () => {
   });
 });
 
-/** The key and number of the first entry whose ending is this. */
-const ENTRY = `SELECT no FROM hf_kv WHERE key LIKE 'ledger/%' AND value LIKE '%"ending":"' || ? || '"%'
+/** The first entry whose ending is this. */
+const ENTRY = `SELECT no FROM hf_kv
+  WHERE key LIKE 'ledger/%' AND json_extract(value, '$.ending') = ?
   ORDER BY revision LIMIT 1`;
 const JOB = "SELECT min(job) FROM hf_finished";
 const SHELF = "SELECT min(no) FROM hf_kv WHERE key LIKE 'stock/%' AND CAST(value AS INTEGER) > 9";
@@ -248,7 +249,8 @@ const plants: readonly Plant[] = [
         change(
           `INSERT INTO hf_kv (partition, key, value, revision)
           SELECT partition, 'ledger/X/' || ?, json_set(value, '$.moves', json_array(
-            json_object('code', substr(key, 7), 'delta', ?)), '$.order', 'X', '$.ending', 'returned',
+            json_object('code', substr(key, 7), 'delta', ?)),
+            '$.order', 'X', '$.ending', 'returned',
             '$.postings', json('[]')), revision FROM (SELECT e.partition, s.key, e.value, e.revision
             FROM hf_kv s, hf_kv e WHERE s.no = (${SHELF}) AND e.no = (${ENTRY}))`,
           String(token),

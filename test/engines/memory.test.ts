@@ -1,26 +1,40 @@
-/** The memory engine against every suite, on a clock that the tests move. */
+/** The memory engine against every suite, on a clock that the tests move, and on the host's. */
 import { describe, test } from "vitest";
-import { busConformance } from "../../src/conformance/bus.ts";
-import { kvConformance } from "../../src/conformance/kv.ts";
-import { queueConformance } from "../../src/conformance/queue.ts";
-import { storeConformance } from "../../src/conformance/store.ts";
+import {
+  busConformance,
+  kvConformance,
+  queueConformance,
+  storeConformance,
+  type ConformanceOptions,
+  type Fixture,
+} from "../../src/conformance/index.ts";
 import { ManualClock } from "../../src/core/clock.ts";
 import { memory, MemoryState } from "../../src/engines/memory/index.ts";
 
-async function create() {
+async function manual(): Promise<Fixture> {
   const clock = new ManualClock();
   const state = new MemoryState({ clock });
   return {
     clock,
     open: async () => memory({ state }),
-    advance: (ms: number) => clock.advance(ms),
+    advance: (ms) => clock.advance(ms),
     dispose: async () => {},
   };
 }
-const { capabilities } = memory();
-const options = { test, create, capabilities };
 
-describe("kv", () => kvConformance(options));
-describe("queue", () => queueConformance(options));
-describe("bus", () => busConformance(options));
-describe("store", () => storeConformance(options));
+async function real(): Promise<Fixture> {
+  const state = new MemoryState();
+  return { open: async () => memory({ state }), dispose: async () => {} };
+}
+
+const { capabilities } = memory();
+
+for (const create of [manual, real]) {
+  const options: ConformanceOptions = { test, create, capabilities };
+  describe(create.name, () => {
+    describe("store", () => storeConformance(options));
+    describe("kv", () => kvConformance(options));
+    describe("queue", () => queueConformance(options));
+    describe("bus", () => busConformance(options));
+  });
+}

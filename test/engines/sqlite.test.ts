@@ -1,4 +1,7 @@
-/** The SQLite engine against every suite: inline on a clock that the tests move, and in a thread of its own on the host's. */
+/**
+ * The SQLite engine against every suite: inline on a clock that the tests move, and in a thread of
+ * its own on the host's.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +17,10 @@ import {
 import { ManualClock } from "../../src/core/clock.ts";
 import { capabilities, sqlite } from "../../src/engines/sqlite/index.ts";
 
-/** A file in a folder of its own; the file itself is the state, so that a restart is closing and opening it again. */
+/**
+ * A file in a folder of its own; the file itself is the state, so that a restart is closing and
+ * opening it again.
+ */
 async function file(): Promise<{ readonly path: string; readonly dispose: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-conformance-"));
   const dispose = (): Promise<void> => rm(folder, { recursive: true, force: true });

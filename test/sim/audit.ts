@@ -1,9 +1,13 @@
-/** Reads a queue's tables whole and compares what is counted with what is there. It trusts no counter. */
+/**
+ * Reads a queue's tables whole and compares what is counted with what is there. It trusts no
+ * counter.
+ */
 import type { MemoryState } from "../../src/engines/memory/index.ts";
 import type { JobRow } from "../../src/engines/shared/embedded/tables.ts";
 
 function check(condition: boolean, message: string, data?: unknown): void {
-  if (!condition) throw new Error(`Audit: ${message} ${data === undefined ? "" : JSON.stringify(data)}`);
+  if (!condition)
+    throw new Error(`Audit: ${message} ${data === undefined ? "" : JSON.stringify(data)}`);
 }
 
 type Waiting = "ready" | "scheduled" | "blocked";
@@ -14,7 +18,10 @@ interface KeyCount {
   waiting: number;
 }
 
-/** One commit's end: every job is in exactly one structure, counters agree, limits hold by the store's clock. */
+/**
+ * One commit's end: every job is in exactly one structure, counters agree, limits hold by the
+ * store's clock.
+ */
 export function auditQueue(state: MemoryState, partition: string, name: string): void {
   const { tables } = state;
   const row = tables.partitionByName(partition);
@@ -57,7 +64,11 @@ export function auditQueue(state: MemoryState, partition: string, name: string):
     const kept = tables.keyRow(no, key) ?? { active: 0, waiting: 0 };
     const isSame = kept.active === count.active && kept.waiting === count.waiting;
     check(isSame, `the counts of key ${key}`, { kept, count });
-    check(count.active <= config.perKey, `at most ${config.perKey} active jobs of key ${key}`, count);
+    check(
+      count.active <= config.perKey,
+      `at most ${config.perKey} active jobs of key ${key}`,
+      count,
+    );
     const isMoving = count.active > 0 || count.waiting === 0;
     check(isMoving, `a blocked job of key ${key} waits for somebody`, count);
   }

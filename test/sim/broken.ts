@@ -1,23 +1,23 @@
 /**
- * Stores that are broken on purpose, one promise each: what the simulation must find. Each stands where the real state stands, behind
- * the same network and under the same programs.
+ * Stores that are broken on purpose, one promise each: what the simulation must find. Each stands
+ * where the real state stands, behind the same network and under the same programs.
  */
 import type { Clock } from "../../src/core/clock.ts";
 import { MemoryState } from "../../src/engines/memory/index.ts";
 import { giveBack, releaseKey } from "../../src/engines/shared/embedded/placement.ts";
 import { Commit, Scope } from "../../src/engines/shared/embedded/scope.ts";
-import type {
-  LeaseRow,
-  PartitionRow,
-  QueueRow,
-} from "../../src/engines/shared/embedded/tables.ts";
+import type { LeaseRow, PartitionRow, QueueRow } from "../../src/engines/shared/embedded/tables.ts";
 import type { Group, GroupResult, Op, QueueSettle } from "../../src/store/ops.ts";
 
 /** Every how many commits a store misbehaves, where it does not always. */
 const EVERY = 25;
 
 /** Calls `change` on the tables as a commit of its own. */
-function inCommit(state: MemoryState, partition: PartitionRow, change: (scope: Scope) => void): void {
+function inCommit(
+  state: MemoryState,
+  partition: PartitionRow,
+  change: (scope: Scope) => void,
+): void {
   const commit = new Commit(state.tables, state.nowMs());
   change(new Scope(commit, partition));
   commit.end();
@@ -198,7 +198,12 @@ class HidesDeletions extends MemoryState {
     const { tables } = this;
     const append = tables.appendJournal.bind(tables);
     tables.appendJournal = (partition, revision, count, entries) =>
-      append(partition, revision, count, entries.filter((entry) => entry[3] !== 1 || entry[1] !== "k"));
+      append(
+        partition,
+        revision,
+        count,
+        entries.filter((entry) => entry[3] !== 1 || entry[1] !== "k"),
+      );
   }
 }
 

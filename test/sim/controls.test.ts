@@ -1,4 +1,7 @@
-/** The simulation must find what is broken: each broken store is caught within a few seeds, with all that a replay needs. */
+/**
+ * The simulation must find what is broken: each broken store is caught within a few seeds, with all
+ * that a replay needs.
+ */
 import { expect, test } from "vitest";
 import { SimulationError } from "../../src/sim/index.ts";
 import type { Clock } from "../../src/core/clock.ts";
@@ -11,12 +14,19 @@ import { rawWorkload } from "./raw-workload.ts";
 import { firstFailure } from "./seeds.ts";
 import { storeWorkload } from "./store-workload.ts";
 
-type Run = (seed: number, options: { readonly state: (clock: Clock) => MemoryState }) => Promise<unknown>;
+type Run = (
+  seed: number,
+  options: { readonly state: (clock: Clock) => MemoryState },
+) => Promise<unknown>;
 
 /** Judged by what programs could see: the audit of the tables is off. */
 const WORKLOADS: readonly (readonly [string, Run, typeof BROKEN])[] = [
   ["bare driver", (seed, { state }) => rawWorkload(seed, { state, isAudited: false }), BROKEN],
-  ["store and queue", (seed, { state }) => storeWorkload(seed, { state, isAudited: false }), BROKEN],
+  [
+    "store and queue",
+    (seed, { state }) => storeWorkload(seed, { state, isAudited: false }),
+    BROKEN,
+  ],
   ["jobs", (seed, { state }) => jobsWorkload(seed, { state, isAudited: false }), BROKEN],
   ["kv", (seed, { state }) => kvWorkload(seed, { state }), BROKEN_KV],
 ];

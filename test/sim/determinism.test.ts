@@ -1,4 +1,7 @@
-/** One seed, one history: within a process, in two processes, and whatever else the process does meanwhile. */
+/**
+ * One seed, one history: within a process, in two processes, and whatever else the process does
+ * meanwhile.
+ */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -36,7 +39,8 @@ function inProcess(list: readonly number[]): Promise<unknown> {
     child.on("message", resolve);
     child.on("error", reject);
     child.on("exit", (code) => {
-      if (code !== 0) reject(new Error(`Expected the other process to end well, it ended with ${code}`));
+      if (code !== 0)
+        reject(new Error(`Expected the other process to end well, it ended with ${code}`));
     });
   });
 }

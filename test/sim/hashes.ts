@@ -1,4 +1,7 @@
-/** The histories of some seeds under every workload. Run as a program, it sends them to its parent: see determinism.test.ts. */
+/**
+ * The histories of some seeds under every workload. Run as a program, it sends them to its parent:
+ * see determinism.test.ts.
+ */
 import { jobsWorkload } from "./jobs-workload.ts";
 import { kvWorkload } from "./kv-workload.ts";
 import { leaseWorkload } from "./lease-workload.ts";

@@ -1,6 +1,7 @@
 /**
- * A program on the feature `jobs`, as a user would write it: definitions, workers with handlers that fail, hang and ignore their
- * signals, cancels, redrives, awaited results, drains, and workers that come and go on a store that stays open.
+ * A program on the feature `jobs`, as a user would write it: definitions, workers with handlers
+ * that fail, hang and ignore their signals, cancels, redrives, awaited results, drains, and workers
+ * that come and go on a store that stays open.
  */
 import { isHoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -31,6 +32,9 @@ const NAMESPACE = "shop";
 const QUEUE = "mail";
 const EFFECT = "effects";
 
+/** How long after its store was closed a caller may still wait for a result. */
+const AWAITED_MS = 60_000;
+
 export interface JobsWorkloadOptions {
   readonly faults?: "swarm" | "none" | Partial<FaultPlan>;
   /** A store that is broken on purpose. */
@@ -40,7 +44,8 @@ export interface JobsWorkloadOptions {
 }
 
 interface Mail {
-  readonly id: string;
+  /** The job's own; null where a dedupe key may give it another's place. */
+  readonly id: string | null;
   readonly key?: string | undefined;
 }
 
@@ -59,13 +64,18 @@ interface Shape {
   readonly delayedShare: number;
   readonly awaitedShare: number;
   readonly cancelShare: number;
+  readonly dedupedShare: number;
+  readonly isPausedAtTimes: boolean;
   readonly sessionTtlMs: number;
   readonly workMs: number;
   /** Share of attempts that look away from their signal. */
   readonly deafShare: number;
   readonly concurrency: number;
   readonly isBatch: boolean;
-  /** Completions carry an effect in their group; else handlers return, and settles travel in bundles. */
+  /**
+   * Completions carry an effect in their group; else handlers return, and settles travel in
+   * bundles.
+   */
   readonly hasEffect: boolean;
   /** Mean life of a worker, and of a store; 0: for ever. */
   readonly workerMs: number;
@@ -83,7 +93,9 @@ function shapeOf(seed: number): Shape {
     input: unchecked<Mail>(),
     key: (mail: Mail) => mail.key,
     concurrency: { perKey, max: maxLeased ?? undefined },
-    rate: maybe(0.2) ? { count: draw(10, 40), perMs: 1_000, burst: draw(1, 5) } : undefined,
+    rate: maybe(0.25)
+      ? { count: draw(10, 40), perMs: 1_000, burst: draw(1, 5), per: maybe(0.5) ? "queue" : "key" }
+      : undefined,
     retry: {
       attempts: draw(2, 6),
       backoff: { initialMs: draw(5, 100), maxMs: draw(100, 1_000) },
@@ -101,6 +113,8 @@ function shapeOf(seed: number): Shape {
     delayedShare: maybe(0.5) ? 0 : random.next() / 2,
     awaitedShare: maybe(0.5) ? 0 : random.next() / 2,
     cancelShare: maybe(0.5) ? 0 : random.next() / 4,
+    dedupedShare: maybe(0.5) ? 0 : random.next() / 2,
+    isPausedAtTimes: maybe(0.3),
     sessionTtlMs: draw(600, 4_000),
     workMs: draw(5, 1_500),
     deafShare: maybe(0.5) ? 0 : random.next() / 2,
@@ -175,19 +189,32 @@ class Opening {
       if (left === 0) return;
       const id = `${name}-${left}`;
       const own = new SeededRandom(left * 64 + index);
-      const key = own.next() < shape.keyedShare ? `k${Math.floor(own.next() * shape.keys)}` : undefined;
+      const key =
+        own.next() < shape.keyedShare ? `k${Math.floor(own.next() * shape.keys)}` : undefined;
       const delayMs = own.next() < shape.delayedShare ? 1 + Math.floor(own.next() * 2_000) : 0;
       const priority = Math.floor(own.next() * 3);
       try {
         await this.#queue.add({ id, key }, { id, delayMs, priority });
         told.added.add(id);
         told.left.set(name, left - 1);
+        if (random.next() < shape.dedupedShare) await this.#addDeduped();
         if (random.next() < shape.awaitedShare) void this.#await(id);
       } catch (error) {
         if (!isPassing(error)) throw error;
       }
       await this.#instance.sleep(random.next() * 150);
     }
+  }
+
+  /** An add that another may stand for. */
+  async #addDeduped(): Promise<void> {
+    const { random } = this.#instance;
+    const mode = (["first", "last", "debounce"] as const)[Math.floor(random.next() * 3)];
+    const delayMs = 1 + Math.floor(random.next() * 500);
+    const key = `d${Math.floor(random.next() * 3)}`;
+    const dedupe = { key, ttlMs: delayMs + Math.floor(random.next() * 2_000), mode };
+    const added = await this.#queue.add({ id: null }, { delayMs, dedupe });
+    this.#setting.told.added.add(added.id);
   }
 
   async #await(id: string): Promise<void> {
@@ -207,19 +234,28 @@ class Opening {
 
   async #steer(): Promise<void> {
     const { random } = this.#instance;
-    const { cancelShare } = this.#setting.shape;
-    while (this.#isOpen && cancelShare > 0) {
+    while (this.#isOpen) {
       await this.#instance.sleep(200 + random.next() * 1_000);
-      const ids = [...this.#setting.told.added];
-      const id = ids[Math.floor(random.next() * ids.length)];
-      if (id === undefined || !this.#isOpen) continue;
+      if (!this.#isOpen) return;
       try {
-        if (random.next() < cancelShare) await this.#queue.cancel(id, { reason: "changed our mind" });
-        else if (random.next() < 0.1) await this.#queue.retry(id);
+        await this.#steerOnce(random.next());
       } catch (error) {
         if (!isPassing(error)) throw error;
       }
     }
+  }
+
+  async #steerOnce(chance: number): Promise<void> {
+    const { random } = this.#instance;
+    const { cancelShare, isPausedAtTimes } = this.#setting.shape;
+    // Everybody resumes more often than anybody pauses: who paused may be dead.
+    if (isPausedAtTimes && chance < 0.3) await this.#queue.resume();
+    else if (isPausedAtTimes && chance < 0.4) await this.#queue.pause();
+    const ids = [...this.#setting.told.added];
+    const id = ids[Math.floor(random.next() * ids.length)];
+    if (id === undefined || cancelShare === 0) return;
+    if (random.next() < cancelShare) await this.#queue.cancel(id, { reason: "changed our mind" });
+    else if (random.next() < 0.1) await this.#queue.retry(id);
   }
 
   // -------------------------------------------------------------- working
@@ -257,7 +293,8 @@ class Opening {
   async #handle(mail: Mail, job: Job): Promise<unknown> {
     const { random } = this.#instance;
     const { workMs, deafShare, hasEffect } = this.#setting.shape;
-    if (mail.id !== job.id) throw new Error(`Job ${job.id} came with the input of ${mail.id}`);
+    if (mail.id !== null && mail.id !== job.id)
+      throw new Error(`Job ${job.id} came with the input of ${mail.id}`);
     const isDeaf = random.next() < deafShare;
     const forMs = random.next() * workMs;
     if (random.next() < 0.2) job.progress({ soon: true });
@@ -281,6 +318,8 @@ async function program(instance: Instance, setting: Setting): Promise<void> {
     const store = await instance.open({ namespace: NAMESPACE, sessionTtlMs, drainMs });
     await new Opening(instance, setting, store).run();
     await instance.sleep(10 + instance.random.next() * 500);
+    const endMs = instance.clock.monotonicMs() + AWAITED_MS;
+    while (awaited.size > 0 && instance.clock.monotonicMs() < endMs) await instance.sleep(100);
     if (awaited.size === 0) continue;
     throw new Error(`A store that was closed left results awaited: ${[...awaited].join()}`);
   }
@@ -306,6 +345,7 @@ export function jobsWorkload(
   const model = new QueueModel({
     ...{ partition: NAMESPACE, queue: QUEUE, maxLeased, perKey },
     effectKey: hasEffect ? EFFECT : null,
+    rate: shape.definition.settings.config.rate,
     isAudited: options.isAudited ?? true,
   });
   const left = new Map<string, number>();
@@ -318,6 +358,7 @@ export function jobsWorkload(
     model.unfinished(state).length === 0;
   return simulate((instance) => program(instance, setting), {
     ...{ seed, nodes: shape.nodes, untilMs: 15_000, healMs: 120_000, isDone },
+    replay: "npm run test:sim -- --seed {seed} test/sim/jobs.test.ts",
     ...{ faults: options.faults ?? "swarm", state: options.state },
     always: (world, event) => model.commit(world.state, event),
     describeRest: ({ state }) => {

@@ -1,6 +1,7 @@
 /**
- * A program on Store and Kv: a stock that must not go below zero, a counter by compare-and-set, keys with a TTL, an office that one
- * session holds at a time, watchers that must end up with the store's own view, and messages on the bus.
+ * A program on Store and Kv: a stock that must not go below zero, a counter by compare-and-set,
+ * keys with a TTL, an office that one session holds at a time, watchers that must end up with the
+ * store's own view, and messages on the bus.
  */
 import { isHoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -42,7 +43,12 @@ function shapeOf(seed: number): Shape {
   const random = new SeededRandom(seed ^ 0x4b56);
   const draw = (min: number, max: number): number =>
     min + Math.floor(random.next() * (max - min + 1));
-  return { nodes: draw(2, 4), steps: draw(20, 60), stock: draw(5, 60), sessionTtlMs: draw(300, 3_000) };
+  return {
+    nodes: draw(2, 4),
+    steps: draw(20, 60),
+    stock: draw(5, 60),
+    sessionTtlMs: draw(300, 3_000),
+  };
 }
 
 /** How often something was told to have happened, and how often nobody could tell. */
@@ -85,7 +91,10 @@ class Known {
   hadStock = false;
 }
 
-/** An instance that believes in its office: the session that it is bound to, and the revision of its taking. */
+/**
+ * An instance that believes in its office: the session that it is bound to, and the revision of its
+ * taking.
+ */
 interface Hold {
   readonly session: Session;
   readonly revision: number;
@@ -196,13 +205,15 @@ class Program {
     }
     let cursor = list.revision;
     for await (const batch of this.#kv.watch(WATCHED, { cursor })) {
-      if (batch.cursor < cursor) throw new Error(`A watch's cursor went from ${cursor} to ${batch.cursor}`);
+      if (batch.cursor < cursor)
+        throw new Error(`A watch's cursor went from ${cursor} to ${batch.cursor}`);
       cursor = batch.cursor;
       if (batch.isResync) return;
       for (const change of batch.changes) {
         const { key, revision } = change;
         const before = revisions.get(key) ?? 0;
-        if (revision < before) throw new Error(`A watch of ${key} went from ${before} to ${revision}`);
+        if (revision < before)
+          throw new Error(`A watch of ${key} went from ${before} to ${revision}`);
         revisions.set(key, revision);
         if (change.type === "put") view.set(key, change.value as string);
         else view.delete(key);
@@ -330,6 +341,7 @@ export function kvWorkload(
   };
   return simulate(program, {
     ...{ seed, nodes: shape.nodes, untilMs: 10_000, healMs: 30_000, isDone },
+    replay: "npm run test:sim -- --seed {seed} test/sim/kv.test.ts",
     ...{ faults: options.faults ?? "swarm", state: options.state },
     always: (world) => {
       if (valueOf(world, STOCK) < 0) throw new Error("The stock is below zero");

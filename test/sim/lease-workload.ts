@@ -1,7 +1,8 @@
 /**
- * One job that nobody finishes and everybody wants: instances claim it, hold it far too long for what their sessions stand, and
- * give it back. What is judged is belief: at no instant may an instance whose session says that it lives hold what the store has
- * given to another, as long as clocks lie no more than a lease can know.
+ * One job that nobody finishes and everybody wants: instances claim it, hold it far too long for
+ * what their sessions stand, and give it back. What is judged is belief: at no instant may an
+ * instance whose session says that it lives hold what the store has given to another, as long as
+ * clocks lie no more than a lease can know.
  */
 import type { Clock } from "../../src/core/clock.ts";
 import { isHoldfastError } from "../../src/core/errors.ts";
@@ -32,14 +33,18 @@ export interface LeaseCounts {
   lost: number;
 }
 
-/** Faults chosen to make leases end while they are believed in: always a cut, and some of what hides the time from a holder. */
+/**
+ * Faults chosen to make leases end while they are believed in: always a cut, and some of what hides
+ * the time from a holder.
+ */
 function planOf(seed: number, ttlMs: number): Partial<FaultPlan> {
   const random = new SeededRandom(seed ^ 0x1ea5e);
   const maybe = (share: number): boolean => random.next() < share;
   const upTo = (max: number): number => Math.round(random.next() * max);
   const set = (share: number, faults: Partial<FaultPlan>): Partial<FaultPlan> =>
     maybe(share) ? faults : {};
-  // Wall time set back while monotonic time stood: nobody can know, so one world has one of the two.
+  // Wall time set back while monotonic time stood: nobody can know, so one world has one of the
+  // two.
   const hidden: Partial<FaultPlan> = maybe(0.5)
     ? { suspendEveryMs: 500 + upTo(2_000), suspendMs: 3 * ttlMs }
     : { wallJumpEveryMs: 200 + upTo(1_000), wallJumpMs: 2 + upTo(4 * ttlMs) };
@@ -101,7 +106,8 @@ class Contender {
     this.#holds.add(hold);
     const { clock, random } = this.#instance;
     const endMs = clock.monotonicMs() + random.next() * 4 * this.#ttlMs;
-    // Its own code looks at nothing but the signal; the world looks at its belief after each of these steps.
+    // Its own code looks at nothing but the signal; the world looks at its belief after each of
+    // these steps.
     while (clock.monotonicMs() < endMs && !session.signal.aborted) await this.#instance.sleep(4);
     this.#holds.delete(hold);
     if (!session.isOver) await this.#queue.settle(session, job, { outcome: "released" });
@@ -134,6 +140,7 @@ export async function leaseWorkload(
   };
   return simulate(program, {
     ...{ seed, nodes: 3, untilMs: UNTIL_MS, healMs: 0, faults: planOf(seed, ttlMs) },
+    replay: "npm run test:sim -- --seed {seed} test/sim/lease.test.ts",
     isDone: ({ nowMs }) => nowMs >= UNTIL_MS - 500,
     always: (_, { groups, results }) => {
       groups.forEach(({ ops }, index) => {

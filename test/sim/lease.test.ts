@@ -1,4 +1,7 @@
-/** Sessions: whoever still believes in its lease is right, whatever pauses, sleeps, cuts and clocks do. */
+/**
+ * Sessions: whoever still believes in its lease is right, whatever pauses, sleeps, cuts and clocks
+ * do.
+ */
 import { expect, test } from "vitest";
 import { leaseWorkload } from "./lease-workload.ts";
 import { isReplay, overSeeds, seeds } from "./seeds.ts";

@@ -1,7 +1,7 @@
 /**
- * What a queue must have done, told from the commits alone: each op that the store took is played on a small model that knows no
- * structure, and the model judges whether it could be. It looks into the tables only for what has no op: jobs that died because
- * their holders were lost.
+ * What a queue must have done, told from the commits alone: each op that the store took is played
+ * on a small model that knows no structure, and the model judges whether it could be. It looks into
+ * the tables only for what has no op: jobs that died because their holders were lost.
  */
 import type { MemoryState } from "../../src/engines/memory/index.ts";
 import type { CommitEvent } from "../../src/sim/index.ts";
@@ -13,7 +13,9 @@ import type {
   Group,
   Op,
   OpResult,
+  QueueEnqueue,
   QueueSettle,
+  RateConfig,
 } from "../../src/store/ops.ts";
 import { auditQueue } from "./audit.ts";
 
@@ -22,6 +24,8 @@ interface Job {
   readonly id: string;
   readonly key: string | null;
   readonly isDelayed: boolean;
+  /** Not to be claimed before, by the store's clock. */
+  dueMs: number;
   token: number;
   /** The session it is leased to: that very one, not another of its name. */
   holder: Session | null;
@@ -46,6 +50,7 @@ export interface ModelOptions {
   readonly maxLeased: number | null;
   /** Jobs of one key that may be held at once; at 1 their order is judged too. Default 1. */
   readonly perKey?: number;
+  readonly rate?: RateConfig | null;
   /** Whether the tables are audited after each commit. */
   readonly isAudited: boolean;
 }
@@ -60,6 +65,8 @@ export class QueueModel {
   readonly jobs: Map<number, Job> = new Map<number, Job>();
   readonly #byId = new Map<string, Job>();
   readonly #sessions = new Map<string, Session>();
+  /** Instants at which jobs were claimed; by key, where the rate is a key's. */
+  readonly #starts = new Map<string, number[]>();
   #lastSeq = 0;
   completed = 0;
 
@@ -126,7 +133,7 @@ export class QueueModel {
         return;
       }
       case "queue.enqueue":
-        return this.#enqueued(op.key, op.delayMs > 0, result as Enqueued);
+        return this.#enqueued(op, result as Enqueued, nowMs);
       case "queue.claim":
         return this.#claim(state, op.session, result as Claimed, nowMs);
       case "queue.settle":
@@ -145,17 +152,21 @@ export class QueueModel {
     return session;
   }
 
-  #enqueued(key: string | null, isDelayed: boolean, { id, seq, status }: Enqueued): void {
+  #enqueued(op: QueueEnqueue, { id, seq, status }: Enqueued, nowMs: number): void {
     const known = this.#byId.get(id);
     if (status !== "added") {
       check(known !== undefined, "a job that is there already was added before", { id, status });
+      const isPutOff = status === "replaced" && op.dedupe?.mode === "debounce";
+      if (isPutOff) known.dueMs = Math.min(known.dueMs, nowMs + op.delayMs);
       return;
     }
     check(known === undefined, "an id is added once", { id });
     check(seq > this.#lastSeq, "numbers of jobs grow", { seq, last: this.#lastSeq });
     this.#lastSeq = seq;
+    const { key, delayMs } = op;
     const marks = { token: 0, holder: null, completions: 0, attempts: 0, lost: 0 };
-    const job = { seq, id, key, isDelayed, ...marks, hasYielded: false };
+    const dueMs = nowMs + delayMs;
+    const job = { seq, id, key, isDelayed: delayMs > 0, dueMs, ...marks, hasYielded: false };
     this.jobs.set(seq, job);
     this.#byId.set(id, job);
   }
@@ -163,6 +174,7 @@ export class QueueModel {
   #claim(state: MemoryState, id: string, { jobs }: Claimed, nowMs: number): void {
     const session = this.#live(id, nowMs, "claims");
     for (const job of jobs) this.#claimed(state, job, session, nowMs);
+    this.#checkRate(jobs, nowMs);
     const { maxLeased } = this.#options;
     if (maxLeased === null || jobs.length === 0) return;
     const held = [...this.jobs.values()].filter((job) => this.#isHeld(job, nowMs));
@@ -173,6 +185,7 @@ export class QueueModel {
     const job = this.jobs.get(claimed.seq);
     check(job !== undefined, "a claimed job was added", claimed);
     check(job.completions === 0, "a completed job is not claimed again", claimed);
+    check(nowMs >= job.dueMs, "a job does not come early", { claimed, job, nowMs });
     check(claimed.token > job.token, "tokens of a job grow", { claimed, job });
     check(!this.#isHeld(job, nowMs), "a job has one unexpired lease", { claimed, job });
     // Its last holder is gone without a word: lost if its time ended it, uncounted if it closed.
@@ -183,6 +196,24 @@ export class QueueModel {
     job.token = claimed.token;
     job.holder = session;
     if (job.key !== null) this.#checkKey(state, job, nowMs);
+  }
+
+  /** In any span of t ms at most `burst + count × t / perMs` jobs start. */
+  #checkRate(jobs: readonly ClaimedJob[], nowMs: number): void {
+    const { rate } = this.#options;
+    if (rate === undefined || rate === null) return;
+    for (const { key } of jobs) {
+      if (rate.isPerKey && key === null) continue;
+      const of = rate.isPerKey ? (key as string) : "";
+      const starts = this.#starts.get(of) ?? [];
+      this.#starts.set(of, starts);
+      starts.push(nowMs);
+      starts.forEach((fromMs, index) => {
+        const allowed = rate.burst + (rate.count * (nowMs - fromMs)) / rate.perMs;
+        const started = starts.length - index;
+        check(started <= allowed + 1e-6, "no more starts than the rate allows", { rate, starts });
+      });
+    }
   }
 
   #redriven(ids: readonly string[], count: number): void {
@@ -217,7 +248,10 @@ export class QueueModel {
     check(job.token === op.token, "only the newest token settles", { op, job });
     check(job.holder === session, "only the holder settles", { op, job });
     job.holder = null;
-    if (op.outcome === "retry") job.attempts++;
+    if (op.outcome === "retry") {
+      job.attempts++;
+      job.dueMs = nowMs + op.delayMs;
+    }
     if (op.outcome === "retry" && !op.holdsKey) job.hasYielded = true;
     if (op.outcome !== "completed") return;
     job.completions++;

@@ -1,9 +1,10 @@
 /**
- * A program on the bare driver: no store, no batcher, no retries but its own. It shows what the state machine does under faults
- * with a client that is as naive as a client may be, and it is fast.
+ * A program on the bare driver: no store, no batcher, no retries but its own. It shows what the
+ * state machine does under faults with a client that is as naive as a client may be, and it is
+ * fast.
  */
 import { isHoldfastError } from "../../src/core/errors.ts";
-import { MemoryState } from "../../src/engines/memory/index.ts";
+import type { MemoryState } from "../../src/engines/memory/index.ts";
 import {
   simulate,
   type FaultPlan,
@@ -57,6 +58,7 @@ function shapeOf(seed: number): Shape {
     config: {
       ...DEFAULT_QUEUE_CONFIG,
       maxLeased,
+      maxWaiting: random.next() < 0.2 ? 2 + draw(8) : null,
       maxDeliveries: random.next() < 0.3 ? 2 + draw(3) : 20,
       rate:
         random.next() < 0.2
@@ -73,7 +75,10 @@ function shapeOf(seed: number): Shape {
   };
 }
 
-/** What the program was told, over all instances and their deaths: the oracle of "nothing acknowledged is lost". */
+/**
+ * What the program was told, over all instances and their deaths: the oracle of "nothing
+ * acknowledged is lost".
+ */
 interface Told {
   readonly added: Set<string>;
   readonly completed: Set<string>;
@@ -133,12 +138,15 @@ class Client {
       const key = own.next() < keyedShare ? `k${Math.floor(own.next() * keys)}` : null;
       const delayMs = own.next() < delayedShare ? 1 + Math.floor(own.next() * 2_000) : 0;
       const priority = Math.floor(own.next() * 3);
-      await this.#insist({
+      const added = await this.#insist({
         ...{ op: "queue.enqueue", queue: QUEUE, id, isFresh: false, payload: id },
         ...{ delayMs, priority, key, dedupe: null, trace: null },
       });
-      this.#told.added.add(id);
-      this.#told.left.set(name, left - 1);
+      // Refused for a while: too many wait.
+      if (added.ok) {
+        this.#told.added.add(id);
+        this.#told.left.set(name, left - 1);
+      }
       await this.#instance.sleep(random.next() * 200);
     }
   }
@@ -189,7 +197,8 @@ class Client {
     await this.#instance.sleep(random.next() * this.#shape.workMs);
     const { holdsKey } = this.#shape;
     const chance = random.next();
-    // A client that heard nothing of its settle tries the same one again: the token makes that harmless.
+    // A client that heard nothing of its settle tries the same one again: the token makes that
+    // harmless.
     const outcome: SettleOutcome =
       chance < 0.75 ? "completed" : chance < 0.92 ? "retry" : "released";
     const delayMs = outcome === "retry" ? Math.floor(random.next() * 500) : 0;
@@ -207,9 +216,9 @@ class Client {
 /** Runs the workload under a seed; throws `SimulationError` if anything is wrong. */
 export function rawWorkload(seed: number, options: RawOptions = {}): Promise<SimulationResult> {
   const shape = shapeOf(seed);
-  const { maxLeased } = shape.config;
+  const { maxLeased, rate } = shape.config;
   const model = new QueueModel({
-    ...{ partition: PARTITION, queue: QUEUE, effectKey: EFFECT, maxLeased },
+    ...{ partition: PARTITION, queue: QUEUE, effectKey: EFFECT, maxLeased, rate },
     isAudited: options.isAudited ?? true,
   });
   const left = new Map<string, number>();
@@ -217,6 +226,7 @@ export function rawWorkload(seed: number, options: RawOptions = {}): Promise<Sim
   const told: Told = { added: new Set(), completed: new Set(), left };
   return simulate((instance) => new Client(instance, shape, told).run(), {
     ...{ seed, nodes: shape.nodes, untilMs: 15_000, healMs: 120_000 },
+    replay: "npm run test:sim -- --seed {seed} test/sim/raw.test.ts",
     ...{ faults: options.faults ?? "swarm", state: options.state },
     always: (world, event) => model.commit(world.state, event),
     isDone: ({ state }) =>

@@ -1,4 +1,7 @@
-/** The simulator itself: virtual time, order, machines and their clocks, the network, and what a failure says. */
+/**
+ * The simulator itself: virtual time, order, machines and their clocks, the network, and what a
+ * failure says.
+ */
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../src/core/random.ts";
 import { isHoldfastError } from "../../src/core/errors.ts";
@@ -26,11 +29,18 @@ const at = (atMs: number, label = "") => ({ atMs, kind: "test", label });
 test("events run in the order of their instants, and time stands at each", async () => {
   const scheduler = makeScheduler();
   const seen: [string, number][] = [];
-  for (const [label, atMs] of [["c", 30], ["a", 10], ["b", 20]] as const) {
+  for (const [label, atMs] of [
+    ["c", 30],
+    ["a", 10],
+    ["b", 20],
+  ] as const) {
     scheduler.at(at(atMs), () => seen.push([label, scheduler.nowMs]));
   }
   expect(await scheduler.run(25)).toBe(false);
-  expect(seen).toEqual([["a", 10], ["b", 20]]);
+  expect(seen).toEqual([
+    ["a", 10],
+    ["b", 20],
+  ]);
   expect(scheduler.nowMs).toBe(25);
   await scheduler.run(100);
   expect(seen.at(-1)).toEqual(["c", 30]);
@@ -260,7 +270,9 @@ test("a cut instance reaches nothing, and one cut off from replies does harm tha
         its.network.cut(its.nodes[0] as SimNode, way);
         const driver = instance.driver();
         const ops = [{ op: "kv.add", key: "n", delta: 1 }] as const;
-        const told = await driver.commit([{ partition: "p", ops }]).catch((error: unknown) => error);
+        const told = await driver
+          .commit([{ partition: "p", ops }])
+          .catch((error: unknown) => error);
         expect(told).toMatchObject({ code: "UNAVAILABLE", outcome: "unknown" });
       },
       { seed: 1, nodes: 1, faults: "none" },
@@ -285,7 +297,9 @@ test("a crashed instance starts anew with nothing, and its dead promises never r
       if (boot === 1) {
         its.scheduler.at({ atMs: 10, kind: "test", label: "crash" }, () => {
           its.nodes[0]?.crash();
-          its.scheduler.at({ atMs: 30, kind: "test", label: "" }, () => its.start(its.nodes[0] as SimNode));
+          its.scheduler.at({ atMs: 30, kind: "test", label: "" }, () =>
+            its.start(its.nodes[0] as SimNode),
+          );
         });
       }
       await instance.sleep(20);

@@ -1,4 +1,7 @@
-/** Runs a simulation under many seeds: how many, or which one, the command line says (tools/sim.mjs). */
+/**
+ * Runs a simulation under many seeds: how many, or which one, the command line says
+ * (tools/sim.mjs).
+ */
 
 /** Seeds 1 to HOLDFAST_SIM_SEEDS, or HOLDFAST_SIM_SEED alone. */
 export function seeds(most: number = Infinity): readonly number[] {
@@ -12,8 +15,8 @@ export function seeds(most: number = Infinity): readonly number[] {
 export const isReplay: boolean = process.env["HOLDFAST_SIM_SEED"] !== undefined;
 
 /**
- * Runs each seed and says how fast. A rejection that nobody handled belongs to the seed under which it came, and fails it: in a
- * real process it would be the end.
+ * Runs each seed and says how fast. A rejection that nobody handled belongs to the seed under which
+ * it came, and fails it: in a real process it would be the end.
  */
 export async function overSeeds(
   what: string,
@@ -45,7 +48,10 @@ export async function overSeeds(
   );
 }
 
-/** The first of the seeds under which the simulation fails, with its error; undefined: none of them does. */
+/**
+ * The first of the seeds under which the simulation fails, with its error; undefined: none of them
+ * does.
+ */
 export async function firstFailure(
   list: readonly number[],
   run: (seed: number) => Promise<unknown>,

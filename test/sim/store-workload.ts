@@ -1,6 +1,7 @@
 /**
- * A program on Store, Session, Queue and Kv as a user of the ports would write it: producers that add with their own ids until they
- * are told, workers that settle with an effect in the same group, instances that now and then close in order and open again.
+ * A program on Store, Session, Queue and Kv as a user of the ports would write it: producers that
+ * add with their own ids until they are told, workers that settle with an effect in the same group,
+ * instances that now and then close in order and open again.
  */
 import { isHoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -15,7 +16,7 @@ import {
   type SimulationResult,
   type World,
 } from "../../src/sim/index.ts";
-import type { ClaimedJob } from "../../src/store/ops.ts";
+import type { ClaimedJob, QueueConfig } from "../../src/store/ops.ts";
 import type { Session } from "../../src/store/session.ts";
 import type { Store } from "../../src/store/store.ts";
 import { QueueModel } from "./model.ts";
@@ -34,7 +35,7 @@ export interface StoreWorkloadOptions {
 
 /** What the seed makes of the workload, besides the faults. */
 interface Shape {
-  readonly rules: QueueRules & { readonly maxLeased: number | null };
+  readonly rules: QueueRules & Pick<QueueConfig, "maxLeased" | "rate">;
   readonly nodes: number;
   readonly jobs: number;
   readonly keys: number;
@@ -57,7 +58,9 @@ function shapeOf(seed: number): Shape {
     rules: {
       maxLeased: maybe(0.5) ? draw(1, 4) : null,
       maxDeliveries: maybe(0.2) ? draw(2, 5) : 20,
-      rate: maybe(0.2) ? { count: draw(10, 30), perMs: 1_000, burst: draw(1, 5) } : null,
+      rate: maybe(0.2)
+        ? { count: draw(10, 30), perMs: 1_000, burst: draw(1, 5), isPerKey: maybe(0.3) }
+        : null,
     },
     nodes: draw(2, 4),
     jobs: draw(4, 10),
@@ -151,7 +154,8 @@ class Opening {
       if (left === 0) return;
       const id = `${name}-${left}`;
       const own = new SeededRandom(left * 64 + index);
-      const key = own.next() < shape.keyedShare ? `k${Math.floor(own.next() * shape.keys)}` : undefined;
+      const key =
+        own.next() < shape.keyedShare ? `k${Math.floor(own.next() * shape.keys)}` : undefined;
       const delayMs = own.next() < shape.delayedShare ? 1 + Math.floor(own.next() * 2_000) : 0;
       const priority = Math.floor(own.next() * 3);
       const added = await this.#insist(() =>
@@ -280,10 +284,13 @@ function checkTold({ told, model }: Setting): void {
   }
 }
 
-/** False where clocks lie more than a lease can know: a takeover may come before the holder learns of it. */
+/**
+ * False where clocks lie more than a lease can know: a takeover may come before the holder learns
+ * of it.
+ */
 function areClocksFair(plan: FaultPlan): boolean {
-  // The store's clock set forward ends leases early; a holder whose wall clock was set back while its monotonic one stood
-  // can't know how long it slept.
+  // The store's clock set forward ends leases early; a holder whose wall clock was set back while
+  // its monotonic one stood can't know how long it slept.
   return plan.storeJumpEveryMs === 0 && (plan.wallJumpEveryMs === 0 || plan.suspendEveryMs === 0);
 }
 
@@ -293,9 +300,9 @@ export function storeWorkload(
   options: StoreWorkloadOptions = {},
 ): Promise<SimulationResult> {
   const shape = shapeOf(seed);
-  const { maxLeased } = shape.rules;
+  const { maxLeased, rate } = shape.rules;
   const model = new QueueModel({
-    ...{ partition: NAMESPACE, queue: QUEUE, effectKey: EFFECT, maxLeased },
+    ...{ partition: NAMESPACE, queue: QUEUE, effectKey: EFFECT, maxLeased, rate },
     isAudited: options.isAudited ?? true,
   });
   const left = new Map<string, number>();
@@ -306,6 +313,7 @@ export function storeWorkload(
     [...left.values()].every((count) => count === 0) && model.unfinished(state).length === 0;
   return simulate((instance) => program(instance, setting), {
     ...{ seed, nodes: shape.nodes, untilMs: 15_000, healMs: 120_000, isDone },
+    replay: "npm run test:sim -- --seed {seed} test/sim/store.test.ts",
     ...{ faults: options.faults ?? "swarm", state: options.state },
     always: (world, event) => model.commit(world.state, event),
     onStep: ({ plan }, name) => {

@@ -92,7 +92,10 @@ function pageText(entries: readonly KvValue<Data>[], next: string | null, layout
   return table(COLUMNS, rows, layout) + layout.paint("dim", more);
 }
 
-/** The text as one word of a shell, so that the hint can be pasted. */
+/** The text as one word of a shell (bash, zsh), so that the hint can be pasted. */
 function shellWord(text: string): string {
-  return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${visible(text).replaceAll("'", `'\\''`)}'`;
+  if (/^[\w./:@%+,=-]+$/.test(text)) return text;
+  const isSafe = visible(text) === text;
+  if (isSafe) return `'${text.replaceAll("'", `'\\''`)}'`;
+  return `$'${visible(text.replace(/[\\']/g, (char) => `\\${char}`))}'`;
 }

@@ -1,9 +1,10 @@
 /**
- * The memory engine: the reference semantics, and the store inside the simulator. It keeps everything in this process, so that its
- * durability is none; all else it promises as the others do.
+ * The memory engine: the reference semantics, and the store inside the simulator. It keeps
+ * everything in this process, so that its durability is none; all else it promises as the others
+ * do.
  *
- * Clock: the injected one, through `StoreClock`. Cost: O(log n) per op, no I/O. A commit is one synchronous step; it is answered on a
- * later turn, as any other engine's would be.
+ * Clock: the injected one, through `StoreClock`. Cost: O(log n) per op, no I/O. A commit is one
+ * synchronous step; it is answered on a later turn, as any other engine's would be.
  */
 import { systemClock } from "../../core/clock.ts";
 import type { Clock } from "../../core/clock.ts";
@@ -53,7 +54,10 @@ export class MemoryState {
   readonly channels: Channels = new Channels();
   readonly clock: StoreClock;
   #highWaterMs = 0;
-  /** Bytes are in the state: what goes out must be copied. Text alone, the common case, needs no copy. */
+  /**
+   * Bytes are in the state: what goes out must be copied. Text alone, the common case, needs no
+   * copy.
+   */
   #hasBytes = false;
 
   constructor(options: MemoryOptions = {}) {
@@ -151,6 +155,8 @@ class MemoryDriver implements StoreDriver {
 }
 
 /** Opens a driver on the state, or on a new one. */
-export function memory(options: MemoryOptions & { readonly state?: MemoryState | undefined } = {}): StoreDriver {
+export function memory(
+  options: MemoryOptions & { readonly state?: MemoryState | undefined } = {},
+): StoreDriver {
   return new MemoryDriver(options.state ?? new MemoryState(options));
 }

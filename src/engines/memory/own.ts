@@ -1,4 +1,7 @@
-/** Bytes are copied on their way in and out, as a wire would: nobody outside shares a buffer with the state. */
+/**
+ * Bytes are copied on their way in and out, as a wire would: nobody outside shares a buffer with
+ * the state.
+ */
 import type { Group, Op } from "../../store/ops.ts";
 
 const FIELDS = ["value", "payload", "result", "message"] as const;

@@ -6,6 +6,9 @@
  * holds on it is gone, and two writers may then corrupt it. SQLite works around that within one copy by a table of its own; two
  * copies (`node:sqlite`, libsql, a second better-sqlite3) do not share one. For the same reason nothing in this folder ever opens
  * the database file or its `-shm` through `node:fs`; it asks for their status at most. The `-wal` file carries no locks.
+ *
+ * Statements say `LIMIT ?+0`, never `LIMIT ?`: SQLite plans by the value of a bound limit, and so compiles the statement anew each
+ * time one is bound (2.5 to 7 us); the sum is no bound limit to it.
  */
 import { HoldfastError } from "../../core/errors.ts";
 

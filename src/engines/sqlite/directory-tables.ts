@@ -166,7 +166,7 @@ export class DirectoryTables {
     this.#sessionByNo = rows(`${SELECT_SESSION} WHERE no = ?`);
     this.#allSessions = rows(`${SELECT_SESSION} WHERE partition = ? ORDER BY no`);
     // There is one session a process: a scan is cheaper than an index that every renewal would rewrite.
-    this.#sessionsOver = rows(`${SELECT_SESSION} WHERE is_ended = 1 OR until_ms <= ? ORDER BY no LIMIT ?`);
+    this.#sessionsOver = rows(`${SELECT_SESSION} WHERE is_ended = 1 OR until_ms <= ? ORDER BY no LIMIT ?+0`);
     this.#insertSession = database.prepare(INSERT_SESSION);
     this.#updateSession = database.prepare(UPDATE_SESSION);
     this.#deleteSession = database.prepare(DELETE_SESSION);

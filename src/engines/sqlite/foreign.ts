@@ -14,7 +14,7 @@ const EVENTS =
   "SELECT q.no, p.name, q.name, q.ready_events, q.done_events, q.cancel_events FROM hf_queue q JOIN hf_partition p ON p.no = q.partition";
 const LAST_BUS = "SELECT coalesce(max(no), 0) FROM hf_bus";
 const BUS =
-  "SELECT b.no, p.name, b.topic, b.message FROM hf_bus b JOIN hf_partition p ON p.no = b.partition WHERE b.no > ? ORDER BY b.no LIMIT ?";
+  "SELECT b.no, p.name, b.topic, b.message FROM hf_bus b JOIN hf_partition p ON p.no = b.partition WHERE b.no > ? ORDER BY b.no LIMIT ?+0";
 /** Messages picked up at once. */
 const BUS_ROWS = 1_000;
 

@@ -45,7 +45,7 @@ function unpackOps(text: string): Op[] {
 
 // ---------------------------------------------------------------- taking in
 
-const PENDING = "SELECT no, partition, ops FROM hf_intake ORDER BY no LIMIT ?";
+const PENDING = "SELECT no, partition, ops FROM hf_intake ORDER BY no LIMIT ?+0";
 const REMOVE = "DELETE FROM hf_intake WHERE no <= ?";
 /** Groups taken in by one commit; the rest waits for the next. */
 const GROUPS = LIMITS.groupsPerCommit;

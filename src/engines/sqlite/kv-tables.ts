@@ -19,10 +19,10 @@ const UPDATE_KEY =
   "UPDATE hf_kv SET value = ?, revision = ?, expires_ms = ?, session = ? WHERE no = ?";
 const DELETE_KEY = "DELETE FROM hf_kv WHERE partition = ? AND key = ?";
 // Text is compared as UTF-8 bytes (BINARY), and every text comes before every blob: an empty blob is the end of all keys.
-const RANGE_FROM = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?`;
-const RANGE_AFTER = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key > ? AND key < ? ORDER BY key LIMIT ?`;
-const EXPIRED = `SELECT ${COLUMNS} FROM hf_kv WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?`;
-const OF_SESSION = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND session = ? LIMIT ?`;
+const RANGE_FROM = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?+0`;
+const RANGE_AFTER = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key > ? AND key < ? ORDER BY key LIMIT ?+0`;
+const EXPIRED = `SELECT ${COLUMNS} FROM hf_kv WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0`;
+const OF_SESSION = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND session = ? LIMIT ?+0`;
 
 const END_OF_KEYS = new Uint8Array(0);
 

@@ -20,11 +20,11 @@ const LEASE = "l.session, l.job, l.queue, l.token, l.is_cancel_requested, l.prog
 const SELECT_LEASE = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? AND l.job = ?`;
 // There are as many sessions as processes: one look each is cheaper than an index that every claim would write.
 const LEASE_OF_JOB = `SELECT ${LEASE} FROM hf_session s CROSS JOIN hf_lease l WHERE l.session = s.no AND l.job = ?`;
-const OF_SESSION = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? ORDER BY l.job LIMIT ?`;
+const OF_SESSION = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? ORDER BY l.job LIMIT ?+0`;
 const COUNT = "SELECT count(*) FROM hf_lease WHERE session = ?";
 const CANCELS = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? AND l.is_cancel_requested = 1`;
 // For people and exports: a scan of what is held now.
-const LEASE_RANGE = `SELECT ${LEASE} FROM hf_lease l WHERE l.queue = ? AND l.job > ? ORDER BY l.job LIMIT ?`;
+const LEASE_RANGE = `SELECT ${LEASE} FROM hf_lease l WHERE l.queue = ? AND l.job > ? ORDER BY l.job LIMIT ?+0`;
 const INSERT_LEASE =
   "INSERT INTO hf_lease (session, queue, token, is_cancel_requested, key, progress, job) VALUES (?, ?, ?, ?, ?, ?, ?)";
 const INSERT_LEASES =
@@ -36,10 +36,10 @@ const KEY_OF_JOB = "SELECT key FROM hf_job WHERE job = ?";
 
 const FINISHED = "queue, state, job, finished_ms, expires_ms, result";
 const SELECT_FINISHED = `SELECT ${FINISHED} FROM hf_finished WHERE queue = ? AND state IN (0, 1, 2) AND job = ?`;
-const FINISHED_RANGE = `SELECT ${FINISHED} FROM hf_finished WHERE queue = ? AND state = ? AND job > ? ORDER BY job LIMIT ?`;
+const FINISHED_RANGE = `SELECT ${FINISHED} FROM hf_finished WHERE queue = ? AND state = ? AND job > ? ORDER BY job LIMIT ?+0`;
 // A result may be large, and who removes the row does not need it.
 const FINISHED_EXPIRED =
-  "SELECT queue, state, job, finished_ms, expires_ms, NULL FROM hf_finished WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?";
+  "SELECT queue, state, job, finished_ms, expires_ms, NULL FROM hf_finished WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0";
 const INSERT_FINISHED =
   "INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job) VALUES (?, ?, ?, ?, ?, ?)";
 const INSERT_FINISHEDS =
@@ -51,8 +51,8 @@ const MARK = "queue, kind, name, value, id, expires_ms";
 const SELECT_MARK = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?`;
 const UPSERT_MARK = `INSERT INTO hf_mark (${MARK}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (queue, kind, name) DO UPDATE SET value = excluded.value, id = excluded.id, expires_ms = excluded.expires_ms`;
 const DELETE_MARK = "DELETE FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?";
-const MARKS_EXPIRED = `SELECT ${MARK} FROM hf_mark WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?`;
-const MARK_RANGE = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND (kind, name) > (?, ?) ORDER BY kind, name LIMIT ?`;
+const MARKS_EXPIRED = `SELECT ${MARK} FROM hf_mark WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0`;
+const MARK_RANGE = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND (kind, name) > (?, ?) ORDER BY kind, name LIMIT ?+0`;
 
 /** Stored codes of the finished states. */
 const STATES: readonly FinishedState[] = ["completed", "cancelled", "dead"];

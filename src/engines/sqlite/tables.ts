@@ -15,10 +15,10 @@ import { LeaseTables } from "./lease-tables.ts";
 const APPEND =
   "INSERT INTO hf_journal (partition, revision, count, entries) VALUES (?, ?, ?, ?)";
 const JOURNAL =
-  "SELECT entries FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?";
+  "SELECT entries FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?+0";
 // Counts grow with revisions, so the rows to go are at the front.
 const FRONT =
-  "SELECT revision, count FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?";
+  "SELECT revision, count FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?+0";
 const TRIM = "DELETE FROM hf_journal WHERE partition = ? AND revision <= ?";
 const FRONT_ROWS = 256;
 

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { z } from "zod";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { bytesCodec, unchecked, type Codec } from "../../core/codec.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { Kv } from "../../ports/kv/index.ts";
 import { queue } from "./definition.ts";
+import type { JobQueue } from "./queue.ts";
 
 const Mail = z.object({ to: z.string(), n: z.number().default(0) });
 const mails = queue("mails", { input: Mail, key: (mail) => mail.to });
@@ -77,7 +78,9 @@ describe("add", () => {
     for (let i = 0; i < 20; i++) await world.clock.advance(500);
     expect(await adding).toMatchObject({ status: "added" });
     expect((await jobs.counts()).ready).toBe(1);
-    expect(process.ops("queue.enqueue").map((op) => op.isFresh)).toEqual([true, false, false]);
+    expect(process.ops("queue.enqueue").map((op) => op.isFresh)).toEqual([false, false, false]);
+    const ids = process.ops("queue.enqueue").map((op) => op.id);
+    expect(new Set(ids).size).toBe(1);
   });
   test("what is not kept can't be found again, so that its add is not repeated", async () => {
     const gone = process.store.handle(
@@ -145,7 +148,7 @@ describe("input that is wrong is refused before anything is written", () => {
     ["a key that is no text", badKey(5), 1, "INVALID_DATA"],
     ["a key that is half a character", badKey("\ud800"), 1, "INVALID_DATA"],
   ])("%s", async (_, definition, input, code) => {
-    const jobs = process.store.handle(definition as typeof plain);
+    const jobs = process.store.handle<JobQueue<unknown>>(definition);
     const error = { code, outcome: "not-applied" };
     await expect(jobs.add(input)).rejects.toMatchObject(error);
     await expect(jobs.addMany([1, input])).rejects.toMatchObject(error);
@@ -253,7 +256,7 @@ describe("addMany", () => {
   });
   test("one wrong input refuses them all, and is named", async () => {
     const jobs = process.store.handle(mails);
-    const inputs = [...Array(1_500).fill({ to: "ann" }), { to: 5 }];
+    const inputs = [...Array.from({ length: 1_500 }, () => ({ to: "ann" })), { to: 5 }];
     await expect(jobs.addMany(inputs as never)).rejects.toMatchObject({
       code: "INVALID_DATA",
       message: expect.stringContaining("inputs[1500]"),

@@ -1,7 +1,7 @@
 /** Completing a job together with ops of any port. */
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred } from "../../core/signal.ts";
 import { Kv } from "../../ports/kv/index.ts";

@@ -38,11 +38,7 @@ export function queue<SI extends Schema, SO extends Schema | undefined = undefin
   name: string,
   options: QueueOptions<SI, SO>,
 ): QueueDefinition<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>> {
-  // The key function takes what the input schema gives; the settings forget its type.
-  const settings = checkQueueOptions(
-    name,
-    options as unknown as QueueOptions<Schema, Schema | undefined>,
-  );
+  const settings = checkQueueOptions(name, options);
   return Object.freeze({
     name: settings.name,
     settings,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred } from "../../core/signal.ts";
 import { queue } from "./definition.ts";

@@ -116,11 +116,15 @@ export interface Holder {
 }
 
 /** One call of a handler: a slot of the worker's concurrency. */
-export interface Call {
+export class Call {
   readonly jobs: readonly HeldJob[];
-  isOver: boolean;
+  isOver = false;
   /** Set by the runner: told when a job of it must stop for a reason that holds for all. */
-  onStop: ((reason: unknown) => void) | undefined;
+  onStop: ((reason: unknown) => void) | undefined = undefined;
+
+  constructor(jobs: readonly HeldJob[]) {
+    this.jobs = jobs;
+  }
 }
 
 const COMPLETING = "A completion of the job is under way or was applied already";

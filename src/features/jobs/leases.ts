@@ -13,7 +13,7 @@
  */
 import type { Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
-import { isHoldfastError, LeaseLostError, type HoldfastError } from "../../core/errors.ts";
+import { HoldfastError, isHoldfastError, LeaseLostError, type Outcome } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 import { sleep } from "../../core/signal.ts";
 import type { Queue } from "../../ports/queue/index.ts";
@@ -129,7 +129,7 @@ export class Leases {
         if (committed.refusal.code === "LEASE_LOST") await session.renew();
         return committed;
       }
-      return { ok: true, claimed: committed.results[0] as Claimed, session };
+      return { ok: true, claimed: committed.results[0], session };
     } catch (error) {
       const isUnknown = !isHoldfastError(error) || error.outcome !== "not-applied";
       if (isUnknown) void this.#findOrphans(session);
@@ -316,28 +316,35 @@ export class Leases {
     op: QueueSettle,
     ops: readonly Placed[],
   ): Promise<CompleteOutcome> {
-    const { partition } = this.#queue;
+    const placed = [{ partition: this.#queue.partition, op }, ...ops];
     let isUnknown = false;
     for (let tries = 0; ; tries++) {
-      if (held.session.isOver) return { kind: "lost", error: overError(held.session) };
+      if (held.session.isOver) {
+        const outcome = isUnknown ? "unknown" : "not-applied";
+        return { kind: "lost", error: overError(held.session, outcome) };
+      }
       try {
-        const committed = await this.#store.commitAll([{ partition, op }, ...ops]);
+        const committed = await this.#store.commitAll(placed);
         if (committed.ok) return { kind: "applied", results: committed.results.slice(1) };
-        const { refusal } = committed;
-        if (refusal.index > 0) {
-          return { kind: "refused", refusal: { ...refusal, index: refusal.index - 1 } };
-        }
-        if (refusal.code === "FENCED" && isUnknown) return { kind: "applied", results: null };
-        if (refusal.code === "LEASE_LOST") void held.session.renew();
-        const isLost = refusal.code === "FENCED" || refusal.code === "LEASE_LOST";
-        if (!isLost) throw refusalError(refusal);
-        return { kind: "lost", error: refusalError(refusal) };
+        return this.#refusedWith(held.session, committed.refusal, isUnknown);
       } catch (error) {
-        if (!canRepeat(error)) throw error;
+        if (!canRepeat(error)) throw isUnknown ? asUnknown(error) : error;
         isUnknown ||= error.outcome !== "not-applied";
       }
       await sleep(this.#store.clock, troubleDelayMs(tries, this.#store.random));
     }
+  }
+
+  /** Throws a refusal that is neither the job's nor one of the ops'. */
+  #refusedWith(session: Session, refusal: Refusal, isUnknown: boolean): CompleteOutcome {
+    const { code, index } = refusal;
+    // The settle stands first: it held, so that no earlier try was applied either.
+    if (index > 0) return { kind: "refused", refusal: { ...refusal, index: index - 1 } };
+    if (code === "FENCED" && isUnknown) return { kind: "applied", results: null };
+    const error = isUnknown ? asUnknown(refusalError(refusal)) : refusalError(refusal);
+    if (code === "LEASE_LOST") void session.renew();
+    else if (code !== "FENCED") throw error;
+    return { kind: "lost", error };
   }
 
   /** Best effort: the next value, or the settling, makes good for one that failed. */
@@ -404,8 +411,17 @@ function canRepeat(error: unknown): error is HoldfastError {
   return error.retryable || error.outcome === "unknown";
 }
 
-function overError(session: Session): HoldfastError {
+function overError(session: Session, outcome: Outcome = "not-applied"): HoldfastError {
   const reason: unknown = session.signal.reason;
-  if (reason instanceof LeaseLostError) return reason;
-  return new LeaseLostError(`The session ${session.id} is over`, { cause: reason });
+  if (reason instanceof LeaseLostError && outcome === "not-applied") return reason;
+  return new LeaseLostError(`The session ${session.id} is over`, { cause: reason, outcome });
+}
+
+/** The same error after an earlier try whose answer was lost: it may have been applied. */
+function asUnknown<E>(error: E): E | HoldfastError {
+  if (!isHoldfastError(error)) return error;
+  const { code, message, details, retryAfterMs } = error;
+  const options = { outcome: "unknown", details, retryAfterMs, cause: error } as const;
+  if (code === "LEASE_LOST") return new LeaseLostError(message, options);
+  return new HoldfastError(code, message, options);
 }

@@ -1,6 +1,6 @@
 /** The numbers of docs/guide/jobs.md, in the same words. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred, type Deferred } from "../../core/signal.ts";
 import { memory } from "../../engines/memory/index.ts";

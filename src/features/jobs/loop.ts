@@ -10,7 +10,6 @@
 import type { Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
 import { isHoldfastError, type HoldfastError } from "../../core/errors.ts";
-import { LIMITS } from "../../core/limits.ts";
 import { deferred } from "../../core/signal.ts";
 import { isTracing } from "../../core/telemetry.ts";
 import type { Queue } from "../../ports/queue/index.ts";
@@ -18,9 +17,9 @@ import { refusalError, type Placed } from "../../store/group.ts";
 import type { ClaimedJob, QueueSettle, SettleOutcome } from "../../store/ops.ts";
 import type { Session } from "../../store/session.ts";
 import {
+  Call,
   HeldJob,
   stopReason,
-  type Call,
   type CompleteOutcome,
   type Holder,
   type Settled,
@@ -29,7 +28,8 @@ import type { Leases } from "./leases.ts";
 import { LoopDelay } from "./overload.ts";
 import { claimRetryMs, idleMs, jobsToClaim, PACE, StartRate } from "./pace.ts";
 import { storeOutput } from "./payload.ts";
-import { describeFailure, judgeFailure, type Verdict } from "./retry.ts";
+import { ReadyList } from "./ready.ts";
+import { describeFailure, judgeFailure } from "./retry.ts";
 import type { Rules } from "./rules.ts";
 import type { QueueSettings } from "./settings.ts";
 import type { Tally } from "./tally.ts";
@@ -74,9 +74,8 @@ export class Loop implements Holder {
   readonly #stops: (() => void)[] = [];
   readonly #onFatal: (error: unknown) => void;
 
-  /** Claimed and not started, in order; `#first` is the index of the first. */
-  #ready: HeldJob[] = [];
-  #first = 0;
+  /** Claimed and not started. */
+  readonly #ready = new ReadyList();
   #calls = 0;
   #unsettled = 0;
   #isStopping = false;
@@ -128,7 +127,7 @@ export class Loop implements Holder {
     return this.#calls;
   }
   get ready(): number {
-    return this.#ready.length - this.#first;
+    return this.#ready.size;
   }
   get unsettled(): number {
     return this.#unsettled;
@@ -244,22 +243,13 @@ export class Loop implements Holder {
     while (this.#calls < concurrency && this.ready > 0 && !this.#isStopping) this.#start(nowMs);
     this.#isFilling = false;
     // Whatever is left waits here for a slot: it must not wait too long.
-    const first = this.#ready[this.#first];
+    const { first } = this.#ready;
     if (first !== undefined) this.#leases.arm(first.deadlineMs);
-    else if (this.#first > 0) this.#compact();
-  }
-
-  #compact(): void {
-    this.#ready = this.#ready.slice(this.#first);
-    this.#first = 0;
   }
 
   #start(nowMs: number): void {
-    const to = Math.min(this.#ready.length, this.#first + this.#runner.batch);
-    const jobs = this.#ready.slice(this.#first, to);
-    this.#first = to;
-    if (this.#first > LIMITS.claimJobs) this.#compact();
-    const call = new HandlerCall(jobs);
+    const jobs = this.#ready.take(this.#runner.batch);
+    const call = new Call(jobs);
     const deadlineMs = nowMs + this.settings.timeoutMs;
     for (const held of jobs) {
       held.stage = "running";
@@ -321,13 +311,7 @@ export class Loop implements Holder {
 
   #retryOrDead(held: HeldJob, failure: unknown): void {
     const { retry } = this.settings;
-    let verdict: Verdict;
-    try {
-      verdict = judgeFailure(retry, held.claimed, failure, this.queue.store.random);
-    } catch {
-      // A thrown value that throws when it is looked at.
-      verdict = { outcome: "dead", error: describeFailure(failure) };
-    }
+    const verdict = judgeFailure(retry, held.claimed, failure, this.queue.store.random);
     const { outcome, error } = verdict;
     const delayMs = verdict.outcome === "retry" ? verdict.delayMs : 0;
     const op = { ...held.settlement(outcome), error, delayMs, holdsKey: retry.holdsKey };
@@ -432,8 +416,7 @@ export class Loop implements Holder {
       return this.#stop(held, "cancel", this.queue.store.clock.monotonicMs());
     }
     if (held.stage !== "waiting") return;
-    this.#ready = this.#ready.slice(this.#first).filter((each) => each !== held);
-    this.#first = 0;
+    this.#ready.remove(held);
     this.#end(held, "cancelled");
   }
 
@@ -444,8 +427,7 @@ export class Loop implements Holder {
     held.stop("lost", error);
     this.#tally.lost(held, error);
     if (wasWaiting) {
-      this.#ready = this.#ready.slice(this.#first).filter((each) => each !== held);
-      this.#first = 0;
+      this.#ready.remove(held);
       this.#leases.forget(held);
     } else {
       held.deadlineMs = this.#graceEndMs();
@@ -459,10 +441,7 @@ export class Loop implements Holder {
 
   /** Gives back what was claimed ahead; it counts as no attempt. */
   #returnReady(): void {
-    const waiting = this.#ready.slice(this.#first);
-    this.#ready = [];
-    this.#first = 0;
-    for (const held of waiting) this.#end(held, "released");
+    for (const held of this.#ready.take(Infinity)) this.#end(held, "released");
   }
 
   pause(): void {
@@ -514,15 +493,5 @@ export class Loop implements Holder {
     const idle = this.#idle;
     this.#idle = [];
     for (const tell of idle) tell();
-  }
-}
-
-class HandlerCall implements Call {
-  readonly jobs: readonly HeldJob[];
-  isOver = false;
-  onStop: ((reason: unknown) => void) | undefined = undefined;
-
-  constructor(jobs: readonly HeldJob[]) {
-    this.jobs = jobs;
   }
 }

@@ -144,8 +144,13 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     checkAddCall(options, this.#store.capabilities.engine);
     const made = prepareInput(this.#settings, input);
     const prepared = isPromise(made) ? await made : made;
-    const op = enqueueOp(this.#context(), prepared, options);
-    return new AddedJob<O>(this, await this.#enqueue(op, waitOf(options)));
+    // A job that is not kept can't be found again once it is done.
+    const mayRepeat = this.#settings.config.keepMs > 0;
+    const op = enqueueOp(this.#context(mayRepeat), prepared, options);
+    const added = await this.#enqueue(op, mayRepeat, waitOf(options));
+    // After a lost answer: this is the job that an earlier try of this call added.
+    const isOwn = options?.id === undefined && added.id === op.id && added.status !== "replaced";
+    return new AddedJob<O>(this, isOwn ? { ...added, status: "added" } : added);
   }
 
   /**
@@ -213,10 +218,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     return new AddedJob<O>(this, { id: op.id, seq: 0, status: "added" });
   }
 
-  #context(): EnqueueContext {
+  #context(mayRepeat = false): EnqueueContext {
     const { clock, random } = this.#store;
     const freshId = (): string => newId(clock.wallMs(), random);
-    return { queue: this.name, trace: currentTrace() ?? null, freshId };
+    return { queue: this.name, trace: currentTrace() ?? null, mayRepeat, freshId };
   }
 
   #prepareNow(input: I, what: string): Prepared {
@@ -227,27 +232,18 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     throw new HoldfastError("UNSUPPORTED", message, { outcome: "not-applied" });
   }
 
-  async #enqueue(first: QueueEnqueue, wait: Wait | undefined): Promise<Enqueued> {
-    let op = first;
+  /** Adds; sends the same again as long as nobody knows whether it was applied. */
+  async #enqueue(op: QueueEnqueue, mayRepeat: boolean, wait: Wait | undefined): Promise<Enqueued> {
     for (let tries = 0; ; tries++) {
       try {
         const [added] = resultsOf(await this.#rules.commit([op] as const, wait));
-        // The answer to the first try was lost: this is the job that it added.
-        const isOwn = first.isFresh && added.id === first.id && added.status !== "replaced";
-        return tries > 0 && isOwn ? { ...added, status: "added" } : added;
+        return added;
       } catch (error) {
-        if (!this.#canRepeat(error, tries)) throw error;
+        const isUnknown = isHoldfastError(error, "UNAVAILABLE") && error.outcome === "unknown";
+        if (!isUnknown || !mayRepeat || tries >= ADD_REPEATS) throw error;
       }
-      // From now on the engine looks for the id before it adds.
-      op = { ...op, isFresh: false };
       await sleep(this.#store.clock, troubleDelayMs(tries, this.#store.random), wait?.signal);
     }
-  }
-
-  /** An add may be sent again while a job that it added would still be there to be found. */
-  #canRepeat(error: unknown, tries: number): boolean {
-    if (!isHoldfastError(error, "UNAVAILABLE") || error.outcome !== "unknown") return false;
-    return tries < ADD_REPEATS && this.#settings.config.keepMs > 0;
   }
 
   // -------------------------------------------------------------- working

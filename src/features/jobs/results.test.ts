@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred } from "../../core/signal.ts";
 import type { Store } from "../../store/store.ts";
@@ -18,15 +18,15 @@ afterEach(() => world.close());
 /** How many ids were looked up so far. */
 function looks(store: Store): { ids: number; reads: number } {
   const seen = { ids: 0, reads: 0 };
-  const read = store.read.bind(store) as Store["read"];
-  store.read = ((reads, wait) => {
+  const read: Store["read"] = store.read.bind(store);
+  store.read = (reads, wait) => {
     for (const each of reads) {
       if (each.read !== "queue.get") continue;
       seen.reads++;
       seen.ids += each.ids.length;
     }
     return read(reads, wait);
-  }) as Store["read"];
+  };
   return seen;
 }
 

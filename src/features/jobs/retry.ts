@@ -66,13 +66,25 @@ const FACTOR_MAX = 100;
 export function checkRetry(options: RetryOptions | undefined): RetryPolicy {
   checkOptions("retry", options, ["attempts", "deliveries", "backoff", "key"]);
   const { attempts: some, deliveries, backoff, key } = options ?? {};
-  checkOptions("retry.backoff", backoff, ["initialMs", "factor", "maxMs", "jitter"]);
   const d = RETRY_DEFAULTS;
   const attempts = checkInteger("retry.attempts", some ?? d.attempts, 1, ATTEMPTS_MAX);
-  const initialMs = checkMs("retry.backoff.initialMs", backoff?.initialMs ?? d.initialMs);
-  const maxMs = backoff?.maxMs ?? Math.max(d.maxMs, initialMs);
   const most = deliveries ?? attempts + d.lostLeases;
-  const factor = backoff?.factor ?? d.factor;
+  return {
+    attempts,
+    deliveries: checkInteger("retry.deliveries", most, attempts, 2 * ATTEMPTS_MAX),
+    ...checkBackoff(backoff),
+    holdsKey: checkOneOf("retry.key", key ?? d.key, ["hold", "release"]) === "hold",
+  };
+}
+
+type Backoff = Pick<RetryPolicy, "initialMs" | "factor" | "maxMs" | "isJittered">;
+
+function checkBackoff(options: BackoffOptions | undefined): Backoff {
+  checkOptions("retry.backoff", options, ["initialMs", "factor", "maxMs", "jitter"]);
+  const d = RETRY_DEFAULTS;
+  const { factor = d.factor, jitter = d.jitter } = options ?? {};
+  const initialMs = checkMs("retry.backoff.initialMs", options?.initialMs ?? d.initialMs);
+  const maxMs = options?.maxMs ?? Math.max(d.maxMs, initialMs);
   if (typeof factor !== "number") {
     throw new TypeError(expected("retry.backoff.factor", "a number", factor));
   }
@@ -80,14 +92,10 @@ export function checkRetry(options: RetryOptions | undefined): RetryPolicy {
     throw new RangeError(expected("retry.backoff.factor", `from 1 to ${FACTOR_MAX}`, factor));
   }
   return {
-    attempts,
-    deliveries: checkInteger("retry.deliveries", most, attempts, 2 * ATTEMPTS_MAX),
     initialMs,
     factor,
     maxMs: checkMs("retry.backoff.maxMs", maxMs, initialMs),
-    isJittered:
-      checkOneOf("retry.backoff.jitter", backoff?.jitter ?? d.jitter, ["full", "none"]) === "full",
-    holdsKey: checkOneOf("retry.key", key ?? d.key, ["hold", "release"]) === "hold",
+    isJittered: checkOneOf("retry.backoff.jitter", jitter, ["full", "none"]) === "full",
   };
 }
 
@@ -130,7 +138,7 @@ export function isPermanent(error: unknown): boolean {
 /** One line for the record. What was thrown may be anything, even something that throws when looked at. */
 export function describeFailure(error: unknown): string {
   try {
-    if (isPermanent(error)) return String((error as Error).message).slice(0, LIMITS.errorChars);
+    if (isPermanent(error)) return (error as Error).message.slice(0, LIMITS.errorChars);
     return describeError(error, LIMITS.errorChars);
   } catch {
     return "A thrown value that can't be described";
@@ -154,9 +162,14 @@ export function judgeFailure(
 ): Verdict {
   const error = describeFailure(failure);
   const isSpent = job.attempt >= policy.attempts || job.delivery >= policy.deliveries;
-  if (isSpent || isPermanent(failure)) return { outcome: "dead", error };
+  let askedMs = 0;
+  try {
+    if (isSpent || isPermanent(failure)) return { outcome: "dead", error };
+    if (isHoldfastError(failure)) askedMs = failure.retryAfterMs ?? 0;
+  } catch {
+    // Something that throws when it is looked at was thrown: it is a failure like any other.
+  }
   const backoffMs = retryDelayMs(policy, job.attempt, random);
-  const askedMs = isHoldfastError(failure) ? (failure.retryAfterMs ?? 0) : 0;
   const delayMs = Math.min(LIMITS.durationMs, Math.max(backoffMs, Math.ceil(askedMs)));
   return { outcome: "retry", delayMs, error };
 }

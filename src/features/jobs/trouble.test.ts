@@ -1,6 +1,6 @@
 /** What goes wrong between a worker and its store: lost sessions, crashes, lost replies, refusals, an overloaded process. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Process, turns, until, World } from "../../../test/kit/jobs.ts";
+import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { LeaseLostError } from "../../core/errors.ts";
 import { deferred } from "../../core/signal.ts";

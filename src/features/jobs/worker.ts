@@ -161,7 +161,7 @@ export class Worker extends Lifetime {
   readonly #done = deferred<void>();
   readonly #onAbort = (): void => void this.close();
   #fatal: { readonly error: unknown } | undefined;
-  #ending: Promise<void> | undefined;
+  #isEnding = false;
 
   constructor(
     queue: Queue,
@@ -232,7 +232,9 @@ export class Worker extends Lifetime {
   /** Drains, then aborts what is left; the bound is stated above. Calling it again gives the same promise. */
   override close(): Promise<void> {
     const closing = super.close();
-    this.#ending ??= closing.then(
+    if (this.#isEnding) return closing;
+    this.#isEnding = true;
+    closing.then(
       () => {
         if (this.#fatal === undefined) this.#done.resolve();
         else this.#done.reject(this.#fatal.error);

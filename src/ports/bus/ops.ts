@@ -1,5 +1,5 @@
 /** Validated builder of the bus's op. */
-import { dataBytes, type Data } from "../../core/codec.ts";
+import { checkStorable, dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { checkName } from "../../core/options.ts";
@@ -12,6 +12,7 @@ export function checkTopic(topic: unknown): string {
 
 export function publish(topic: string, message: Data): BusPublish {
   checkTopic(topic);
+  checkStorable("message", message);
   const bytes = dataBytes(message);
   if (bytes > LIMITS.messageBytes) {
     const text = `Expected a message of at most ${LIMITS.messageBytes} bytes, got ${bytes}: store the bulk and publish its key`;

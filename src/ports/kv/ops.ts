@@ -2,7 +2,7 @@
  * Validated builders of the key-value ops: what an engine gets from here has the shape it may
  * trust.
  */
-import { dataBytes, type Data } from "../../core/codec.ts";
+import { checkStorable, dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS, MAX_INTEGER } from "../../core/limits.ts";
 import { checkInteger, checkMs, checkOptions, checkText, expected } from "../../core/options.ts";
@@ -84,6 +84,7 @@ export function put(
 }
 
 function checkValue(value: Data): void {
+  checkStorable("value", value);
   if (typeof value === "string" && value.length * 3 <= LIMITS.valueBytes) return;
   const bytes = dataBytes(value);
   if (bytes <= LIMITS.valueBytes) return;

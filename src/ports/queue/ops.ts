@@ -1,7 +1,7 @@
 /**
  * Validated builders of the queue's ops: what an engine gets from here has the shape it may trust.
  */
-import { dataBytes, type Data } from "../../core/codec.ts";
+import { checkStorable, dataBytes, storableText, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import {
@@ -117,6 +117,7 @@ export function checkData(name: string, value: unknown, maxBytes: number): Data 
   if (typeof value !== "string" && !(value instanceof Uint8Array)) {
     throw new TypeError(expected(name, "a string or a Uint8Array", value));
   }
+  checkStorable(name, value);
   // A character is at most 3 bytes: short text need not be measured.
   if (typeof value === "string" && value.length * 3 <= maxBytes) return value;
   const bytes = dataBytes(value);
@@ -245,11 +246,11 @@ export function settle(
   }
 }
 
-/** A failure's text: what is too long is cut, since a failure must not fail for its length. */
+/** A failure's text: what is too long or can't be kept is cut or replaced, since a failure must not fail for its text. */
 function checkError(error: string | undefined): string | null {
   if (error === undefined) return null;
   if (typeof error !== "string") throw new TypeError(expected("error", "a string", error));
-  return error.length <= LIMITS.errorChars ? error : `${error.slice(0, LIMITS.errorChars - 1)}…`;
+  return storableText(error, LIMITS.errorChars);
 }
 
 export function progress(queue: string, session: string, job: Receipt, value: Data): QueueProgress {

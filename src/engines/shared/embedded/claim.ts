@@ -1,4 +1,7 @@
-/** Claiming: due jobs are promoted, limits are applied exactly, and each job taken gets a lease under the group's revision. */
+/**
+ * Claiming: due jobs are promoted, limits are applied exactly, and each job taken gets a lease
+ * under the group's revision.
+ */
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Claimed, ClaimedJob, QueueClaim, RateConfig } from "../../../store/ops.ts";
@@ -8,8 +11,9 @@ import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
 
 /**
- * GCRA (the virtual scheduling algorithm of ITU-T I.371): `atMs` is the theoretical arrival time of the next start. A start is
- * allowed while `atMs` is no more than the burst ahead of now, and moves it on by one interval. So in any span of t ms at most
+ * GCRA (the virtual scheduling algorithm of ITU-T I.371): `atMs` is the theoretical arrival time of
+ * the next start. A start is allowed while `atMs` is no more than the burst ahead of now, and moves
+ * it on by one interval. So in any span of t ms at most
  * `burst + t / interval` starts pass.
  */
 export function rateRoom(rate: RateConfig, atMs: number, nowMs: number): number {
@@ -97,7 +101,14 @@ function isTooEarly(scope: Scope, queue: QueueRow, job: JobRow): boolean {
   }
   const value = rateSpend(rate, atMs, scope.nowMs, 1);
   const expiresMs = Math.ceil(value) + 1;
-  scope.tables.saveMark({ queue: queue.no, kind: "rate", name: job.key, value, id: null, expiresMs });
+  scope.tables.saveMark({
+    queue: queue.no,
+    kind: "rate",
+    name: job.key,
+    value,
+    id: null,
+    expiresMs,
+  });
   return false;
 }
 

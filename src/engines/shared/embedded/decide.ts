@@ -1,9 +1,10 @@
 /**
- * The first phase of a group: everything that may refuse it is judged here, by reads alone. What passes can no longer fail, so
- * that the second phase writes without a way back.
+ * The first phase of a group: everything that may refuse it is judged here, by reads alone. What
+ * passes can no longer fail, so that the second phase writes without a way back.
  *
- * Checks of a key's revision judge the state before the group. All else sees the group's earlier ops: bounds of a counter, sessions
- * opened or ended, leases settled, ids and dedupe keys added, rules configured.
+ * Checks of a key's revision judge the state before the group. All else sees the group's earlier
+ * ops: bounds of a counter, sessions opened or ended, leases settled, ids and dedupe keys added,
+ * rules configured.
  */
 import { dataBytes } from "../../../core/codec.ts";
 import type { Data } from "../../../core/codec.ts";

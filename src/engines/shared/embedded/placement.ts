@@ -1,9 +1,10 @@
 /**
- * Where a job stands. A job is in exactly one of: ready, scheduled, blocked, leased, finished. Ready, scheduled and blocked are
- * separate ordered structures; only the head of a key (or its first `perKey` jobs) is ever in `ready`, so that blocked keys cost a
- * claim nothing.
+ * Where a job stands. A job is in exactly one of: ready, scheduled, blocked, leased, finished.
+ * Ready, scheduled and blocked are separate ordered structures; only the head of a key (or its
+ * first `perKey` jobs) is ever in `ready`, so that blocked keys cost a claim nothing.
  *
- * A key's `active` counts its jobs that are ready, leased, or scheduled while holding the key's place.
+ * A key's `active` counts its jobs that are ready, leased, or scheduled while holding the key's
+ * place.
  */
 import { invariant } from "../../../core/invariant.ts";
 import type { Data } from "../../../core/codec.ts";
@@ -50,9 +51,7 @@ export function makeScheduled(
 }
 
 function keyRow(scope: Scope, queue: QueueRow, key: string): KeyRow {
-  return (
-    scope.tables.keyRow(queue.no, key) ?? { queue: queue.no, key, active: 0, waiting: 0 }
-  );
+  return scope.tables.keyRow(queue.no, key) ?? { queue: queue.no, key, active: 0, waiting: 0 };
 }
 
 function saveKey(scope: Scope, row: KeyRow): void {
@@ -62,7 +61,8 @@ function saveKey(scope: Scope, row: KeyRow): void {
 }
 
 /**
- * A job that may run since then asks for its key's place: ready if there is one, else blocked. The caller saves the job.
+ * A job that may run since then asks for its key's place: ready if there is one, else blocked. The
+ * caller saves the job.
  */
 export function admit(scope: Scope, queue: QueueRow, job: JobRow, sinceMs: number): void {
   const rank = rankOf(queue, job, sinceMs);
@@ -89,7 +89,10 @@ function isNextOfKey(scope: Scope, queue: QueueRow, job: JobRow, row: KeyRow): b
   return first === undefined || job.seq < first;
 }
 
-/** Gives a key's place back and lets the next jobs of the key become ready, ranked by now: so keys take turns. */
+/**
+ * Gives a key's place back and lets the next jobs of the key become ready, ranked by now: so keys
+ * take turns.
+ */
 export function releaseKey(scope: Scope, queue: QueueRow, key: string | null): void {
   if (key === null) return;
   const row = keyRow(scope, queue, key);
@@ -186,7 +189,10 @@ export function unlease(scope: Scope, queue: QueueRow, lease: LeaseRow): JobRow 
   return job;
 }
 
-/** Gives a held job back to where it was. A lost lease counts as a delivery, and too many make the job dead. */
+/**
+ * Gives a held job back to where it was. A lost lease counts as a delivery, and too many make the
+ * job dead.
+ */
 export function giveBack(
   scope: Scope,
   queue: QueueRow,

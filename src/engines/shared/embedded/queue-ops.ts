@@ -1,4 +1,7 @@
-/** The queue's ops. Each runs in the write phase: whatever could refuse it was decided before (`decide.ts`). */
+/**
+ * The queue's ops. Each runs in the write phase: whatever could refuse it was decided before
+ * (`decide.ts`).
+ */
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../../store/ops.ts";
@@ -17,7 +20,15 @@ import type {
   QueueRedrive,
   QueueSettle,
 } from "../../../store/ops.ts";
-import { admit, finish, makeScheduled, releaseKey, unlease, unplace, makeReady } from "./placement.ts";
+import {
+  admit,
+  finish,
+  makeScheduled,
+  releaseKey,
+  unlease,
+  unplace,
+  makeReady,
+} from "./placement.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
 
@@ -79,7 +90,8 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
 }
 
 /**
- * What a repeat of the dedupe key stands for: the mark, and the waiting job that it would change (undefined in mode `first`).
+ * What a repeat of the dedupe key stands for: the mark, and the waiting job that it would change
+ * (undefined in mode `first`).
  * Undefined: no window is open, or its job has started, so that a new job is due.
  */
 export function standingJob(
@@ -94,7 +106,10 @@ export function standingJob(
   return job !== undefined && isWaiting(scope, queue, job) ? { mark, job } : undefined;
 }
 
-/** The job that a repeat of a dedupe key stands for, changed as its mode says; undefined: a new job is due. */
+/**
+ * The job that a repeat of a dedupe key stands for, changed as its mode says; undefined: a new job
+ * is due.
+ */
 function deduped(scope: Scope, queue: QueueRow, op: QueueEnqueue): Enqueued | undefined {
   const { dedupe } = op;
   const standing = dedupe === null ? undefined : standingJob(scope, queue, dedupe);
@@ -122,7 +137,10 @@ function isWaiting(scope: Scope, queue: QueueRow, job: JobRow): boolean {
 function held(scope: Scope, op: QueueSettle | QueueProgress): { queue: QueueRow; lease: LeaseRow } {
   const queue = scope.tables.queueByName(scope.partition.no, op.queue);
   const session = scope.tables.session(scope.partition.no, op.session);
-  invariant(queue !== undefined && session !== undefined, "a settled job's queue and session exist");
+  invariant(
+    queue !== undefined && session !== undefined,
+    "a settled job's queue and session exist",
+  );
   const lease = scope.tables.lease(session.no, op.seq);
   invariant(lease?.token === op.token, "a settled job is held under its token", { seq: op.seq });
   return { queue, lease };

@@ -1,4 +1,7 @@
-/** Sessions, and what time ends by itself. A commit does a bounded part of it first, so that nobody sees what is over. */
+/**
+ * Sessions, and what time ends by itself. A commit does a bounded part of it first, so that nobody
+ * sees what is over.
+ */
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Renewed, SessionEnd, SessionOpen, SessionRenew } from "../../../store/ops.ts";
@@ -48,7 +51,10 @@ export function endSession(scope: Scope, op: SessionEnd): null {
   return null;
 }
 
-/** Gives back up to `budget` leases and keys of a session that is over; removes it when nothing is left. */
+/**
+ * Gives back up to `budget` leases and keys of a session that is over; removes it when nothing is
+ * left.
+ */
 function reapSession(scope: Scope, row: SessionRow, budget: number): number {
   const { tables } = scope;
   const leases = tables.leasesOfSession(row.no, budget);
@@ -70,7 +76,10 @@ function reapSession(scope: Scope, row: SessionRow, budget: number): number {
   return leases.length + keys.length;
 }
 
-/** What time has ended since the last commit: sessions, keys, marks, finished jobs. At most `LIMITS.reapRows` of each. */
+/**
+ * What time has ended since the last commit: sessions, keys, marks, finished jobs. At most
+ * `LIMITS.reapRows` of each.
+ */
 export function reap(commit: Commit): void {
   const { tables, nowMs } = commit;
   const scopes = new Map<number, Scope>();

@@ -1,9 +1,19 @@
-/** Export and import of a partition, page by page, and its seal. Pages name things in a fixed order; a page can be repeated. */
+/**
+ * Export and import of a partition, page by page, and its seal. Pages name things in a fixed order;
+ * a page can be repeated.
+ */
 import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { ExportPage, ExportRecord } from "../../../store/driver.ts";
 import { viewOf } from "./read.ts";
-import type { FinishedState, JobRow, PartitionRow, QueueRow, Tables, WaitingState } from "./tables.ts";
+import type {
+  FinishedState,
+  JobRow,
+  PartitionRow,
+  QueueRow,
+  Tables,
+  WaitingState,
+} from "./tables.ts";
 
 /** Where the next page begins: a section, the queue in it, and the last thing given. */
 interface Cursor {
@@ -69,11 +79,9 @@ function section(
   }
   if (cursor.section === "kv") {
     const rows = tables.kvRange(no, "", cursor.after as string | null, limit);
-    const records = rows.map(
-      ({ key, value, revision, expiresMs, session }): ExportRecord => {
-        return { record: "kv", key, value, revision, expiresMs, session };
-      },
-    );
+    const records = rows.map(({ key, value, revision, expiresMs, session }): ExportRecord => {
+      return { record: "kv", key, value, revision, expiresMs, session };
+    });
     const last = rows.at(-1);
     if (last !== undefined && rows.length === limit) {
       return { records, next: { section: "kv", queue: 0, after: last.key } };
@@ -110,7 +118,12 @@ function queueRecord({ name, config, isPaused, rateMs }: QueueRow): ExportRecord
   return { record: "queue", queue: name, config, isPaused, rateMs };
 }
 
-function marks(tables: Tables, queues: readonly QueueRow[], cursor: Cursor, limit: number): Section {
+function marks(
+  tables: Tables,
+  queues: readonly QueueRow[],
+  cursor: Cursor,
+  limit: number,
+): Section {
   const queue = queues.find((row) => row.no === cursor.queue);
   if (queue === undefined) return { records: [], next: nextQueue(queues, "mark", cursor.queue) };
   const after = cursor.after as { kind: string; name: string } | null;
@@ -145,12 +158,11 @@ function jobRecord(tables: Tables, queue: QueueRow, job: JobRow): ExportRecord {
   return { record: "job", queue: name, view, at, holdsKey, expiresMs, trace };
 }
 
-/** Writes a page. The first record of the first page is the partition's head, and the partition must be empty then. */
-export function importPage(
-  tables: Tables,
-  name: string,
-  records: readonly ExportRecord[],
-): void {
+/**
+ * Writes a page. The first record of the first page is the partition's head, and the partition must
+ * be empty then.
+ */
+export function importPage(tables: Tables, name: string, records: readonly ExportRecord[]): void {
   const partition = tables.partitionByName(name) ?? tables.createPartition(name);
   for (const record of records) importRecord(tables, partition, record);
   tables.savePartition(partition);
@@ -190,7 +202,8 @@ function importHead(
   partition: PartitionRow,
   head: Extract<ExportRecord, { record: "partition" }>,
 ): void {
-  // Above the source's, so that every token and revision given out there is older than any given out here.
+  // Above the source's, so that every token and revision given out there is older than any given
+  // out here.
   const revision = head.revision + 1;
   if (partition.revision !== 0 && partition.revision !== revision) {
     const message = `Expected partition "${partition.name}" to be empty for an import, found revision ${partition.revision}: import into a new one`;
@@ -241,7 +254,14 @@ function importJob(
     const finishedMs = view.finishedMs ?? createdMs;
     const { result } = view;
     const expires = expiresMs ?? finishedMs;
-    tables.insertFinished({ queue: queue.no, seq, state: finished, finishedMs, expiresMs: expires, result });
+    tables.insertFinished({
+      queue: queue.no,
+      seq,
+      state: finished,
+      finishedMs,
+      expiresMs: expires,
+      result,
+    });
   }
 }
 
@@ -259,7 +279,9 @@ function placeImported(
   if (view.state === "blocked") tables.putBlocked(queue.no, job.key as string, job.seq);
   if (view.state === "leased") {
     const session = tables.session(partition.no, view.session as string);
-    invariant(session !== undefined, "an imported lease's session came before it", { seq: job.seq });
+    invariant(session !== undefined, "an imported lease's session came before it", {
+      seq: job.seq,
+    });
     tables.insertLease({
       ...{ session: session.no, seq: job.seq, queue: queue.no, token: view.token as number },
       ...{ isCancelRequested: view.isCancelRequested, progress: view.progress },
@@ -267,9 +289,16 @@ function placeImported(
   }
   if (job.key === null) return;
   const isActive =
-    view.state === "ready" || view.state === "leased" || (view.state === "scheduled" && job.holdsKey);
+    view.state === "ready" ||
+    view.state === "leased" ||
+    (view.state === "scheduled" && job.holdsKey);
   if (!isActive && view.state !== "blocked") return;
-  const row = tables.keyRow(queue.no, job.key) ?? { queue: queue.no, key: job.key, active: 0, waiting: 0 };
+  const row = tables.keyRow(queue.no, job.key) ?? {
+    queue: queue.no,
+    key: job.key,
+    active: 0,
+    waiting: 0,
+  };
   if (isActive) row.active++;
   else row.waiting++;
   tables.saveKey(row);
