@@ -29,7 +29,7 @@ describe("a table", () => {
 
   test("fits the terminal by cutting its widest columns that may be cut", () => {
     const rows = [["an-identifier-of-some-length", "12", "p".repeat(500)]];
-    for (const width of [120, 80, 60, 40, 24]) {
+    for (const width of [120, 80, 60, 40, 24, 17]) {
       const lines = table(columns, rows, { ...plain, width })
         .trimEnd()
         .split("\n");

@@ -41,7 +41,7 @@ const CODES: Readonly<Record<Style, number>> = {
 /** Colour on or off. */
 export function painter(hasColour: boolean): Paint {
   return hasColour
-    ? (style, text) => `\u001b[${CODES[style]}m${text}\u001b[0m`
+    ? (style, text) => (text === "" ? "" : `\u001b[${CODES[style]}m${text}\u001b[0m`)
     : (_style, text) => text;
 }
 
@@ -88,31 +88,49 @@ export function table(
   return `${lines.join("\n")}\n`;
 }
 
+/** On a very narrow terminal a cuttable column keeps this much. */
+const LEAST = 3;
+
 /** Widths that fit the terminal, taken from the widest columns that may be cut. */
 function fit(columns: readonly Column[], natural: readonly number[], layout: Layout): number[] {
+  const { width: room } = layout;
   const widths = [...natural];
-  if (layout.width === undefined || layout.isFull) return widths;
-  let over = widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length) - layout.width;
+  if (room === undefined || layout.isFull) return widths;
+  shrink(
+    widths,
+    columns.map(({ atLeast }) => atLeast),
+    room,
+  );
+  shrink(
+    widths,
+    columns.map(({ atLeast }) => atLeast && LEAST),
+    room,
+  );
+  return widths;
+}
+
+/** Cuts the widest columns until all fit, none below its floor; those without a floor are left alone. */
+function shrink(widths: number[], floors: readonly (number | undefined)[], room: number): void {
+  let over = widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length) - room;
   while (over > 0) {
-    const [widest, next] = cuttable(columns, widths);
+    const [widest, next] = cuttable(widths, floors);
     if (widest === undefined) break;
-    const floor = Math.max(columns[widest]?.atLeast ?? 0, next);
+    const floor = Math.max(floors[widest] ?? 0, next);
     const width = widths[widest] as number;
     const step = Math.max(1, Math.min(over, width - floor));
     widths[widest] = width - step;
     over -= step;
   }
-  return widths;
 }
 
 /** The widest column that may still be cut, and the width of the second widest. */
 function cuttable(
-  columns: readonly Column[],
   widths: readonly number[],
+  floors: readonly (number | undefined)[],
 ): readonly [widest: number | undefined, next: number] {
-  const candidates = columns
-    .map(({ atLeast }, index) => ({ index, width: widths[index] as number, atLeast }))
-    .filter(({ width, atLeast }) => atLeast !== undefined && width > atLeast)
+  const candidates = widths
+    .map((width, index) => ({ index, width, floor: floors[index] }))
+    .filter(({ width, floor }) => floor !== undefined && width > floor)
     .sort((a, b) => b.width - a.width);
   return [candidates[0]?.index, candidates[1]?.width ?? 0];
 }

@@ -108,15 +108,15 @@ const UNITS: readonly (readonly [unit: string, ms: number])[] = [
   ["s", 1_000],
 ];
 
-/** A span in its two largest units: `3d 4h`, `2m 5s`, `12s`, `340ms`. */
+/** A span in its largest unit, with the next one where that says much: `3d 4h`, `14d`, `12s`. */
 export function spanText(ms: number): string {
   const index = UNITS.findIndex(([, size]) => ms >= size);
   if (index === -1) return `${Math.max(0, Math.floor(ms))}ms`;
   const [unit, size] = UNITS[index] as readonly [string, number];
-  const whole = `${Math.floor(ms / size)}${unit}`;
+  const count = Math.floor(ms / size);
   const next = UNITS[index + 1];
-  const rest = next === undefined ? 0 : Math.floor((ms % size) / next[1]);
-  return next === undefined || rest === 0 ? whole : `${whole} ${rest}${next[0]}`;
+  const rest = next === undefined || count >= 10 ? 0 : Math.floor((ms % size) / next[1]);
+  return rest === 0 ? `${count}${unit}` : `${count}${unit} ${rest}${next?.[0]}`;
 }
 
 /** An instant as seen from now: `2m 5s ago`, `in 3h`. Both by the store's clock. */

@@ -8,14 +8,13 @@
  */
 import assert from "node:assert/strict";
 import { systemClock, type Clock } from "../core/clock.ts";
-import type { HoldfastError} from "../core/errors.ts";
+import type { HoldfastError } from "../core/errors.ts";
 import { isHoldfastError, type ErrorCode } from "../core/errors.ts";
 import { SeededRandom, systemRandom } from "../core/random.ts";
 import { sleep } from "../core/signal.ts";
 import type { Capabilities } from "../store/capabilities.ts";
 import type { StoreDriver } from "../store/driver.ts";
 import type { Committed } from "../store/group.ts";
-import type { Op } from "../store/ops.ts";
 import { Store, type StoreOptions } from "../store/store.ts";
 import { CutDriver } from "./cut.ts";
 
@@ -73,6 +72,8 @@ export type Cases = Readonly<Record<string, Case>>;
 const SESSION_TTL_MS = 60_000;
 /** How long a test waits for what must come "soon", by the engine's clock. */
 const SOON_MS = 10_000;
+/** How late a busy machine may be in whatever it does. */
+const BUSY_MS = 1_000;
 const REAL_STEP_MS = 5;
 const MANUAL_STEP_MS = 50;
 
@@ -105,6 +106,14 @@ export class World {
   /** True where time stands until the test moves it. */
   get isManual(): boolean {
     return this.fixture.advance !== undefined;
+  }
+
+  /**
+   * A span that the test's next steps do not fill: so many ms where time stands meanwhile, longer on
+   * a real clock, whose machine may be busy.
+   */
+  span(ms: number): number {
+    return this.isManual ? ms : ms + BUSY_MS;
   }
 
   /** A store on a handle of its own, in the test's namespace: another process. */
@@ -290,11 +299,7 @@ export async function rejectsArgument(call: () => unknown): Promise<void> {
 }
 
 /** The group was refused with this code at this op. */
-export function isRefused(
-  committed: Committed,
-  code: ErrorCode,
-  index?: number,
-): void {
+export function isRefused(committed: Committed, code: ErrorCode, index?: number): void {
   if (committed.ok) assert.fail(`Expected ${code}, the group was accepted`);
   const { refusal } = committed;
   assert.equal(refusal.code, code, `expected ${code}, got ${refusal.code}: ${refusal.message}`);

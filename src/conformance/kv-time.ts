@@ -72,6 +72,27 @@ export const kvTimeCases: Cases = {
       assert.equal(await kv.add("n", 5), 5, "an expired counter counts as 0");
     },
 
+  "However many keys end at once, none of them is seen.": async (world) => {
+    const store = await world.store();
+    const kv = new Kv<number>(store);
+    const ttlMs = world.capabilities.ttlGranularityMs * 20;
+    const size = Math.min(500, world.capabilities.maxOpsPerGroup);
+    for (let from = 0; from < 3_000; from += size) {
+      const ops = Array.from({ length: size }, (_, i) => kv.op.put(`k${from + i}`, i, { ttlMs }));
+      await store.commitAll(ops);
+    }
+    await kv.put("l", 1);
+    await world.pass(ttlMs);
+    for (let i = 0; i < 5; i++) {
+      const { entries, next } = await kv.list("", { limit: 10 });
+      assert.deepEqual([entries.map((entry) => entry.key), next], [["l"], null]);
+      assert.deepEqual(await kv.get(["k0", "k1500", "k2999"]), [null, null, null]);
+      // A commit removes a bounded number of them: some are left for a while.
+      assert.equal(await kv.add(`k${2_999 - i}`, 1), 1);
+      assert.equal(await kv.delete(`k${2_999 - i}`), true);
+    }
+  },
+
   "A TTL is rounded up to the engine's granularity, and the one in effect is returned.": async (
     world,
   ) => {

@@ -205,7 +205,12 @@ export const kvWatchCases: Cases = {
       const { ttlMs = 0 } = await kv.put("k", 1, { ttlMs: 200 });
       await watcher.sees(world, "the put", () => watcher.changes.length > 0);
       await world.pass(ttlMs);
-      await watcher.sees(world, "the end", () => watcher.state.get("k") === null, 1_000);
+      await watcher.sees(
+        world,
+        "the end",
+        () => watcher.state.get("k") === null,
+        world.span(1_000),
+      );
       assert.equal(watcher.changes.at(-1)?.type, "delete");
       assertOrdered(watcher.changes);
       await watcher.stop();
@@ -222,9 +227,19 @@ export const kvWatchCases: Cases = {
       await new Kv<number>(ending).put("k1", 1, { session: one });
       await new Kv<number>(silent).put("k2", 2, { session: two });
       await one.close();
-      await watcher.sees(world, "the end in order", () => watcher.state.get("k1") === null, 1_000);
+      await watcher.sees(
+        world,
+        "the end in order",
+        () => watcher.state.get("k1") === null,
+        world.span(1_000),
+      );
       await loseSession(world, two);
-      await watcher.sees(world, "the loss", () => watcher.state.get("k2") === null, 1_000);
+      await watcher.sees(
+        world,
+        "the loss",
+        () => watcher.state.get("k2") === null,
+        world.span(1_000),
+      );
       assertOrdered(watcher.changes);
       await watcher.stop();
     },

@@ -7,7 +7,8 @@ export const queueDedupeCases: Cases = {
   "In the window of a dedupe key `first` drops repeats: one job is made and they answer with its id, also when it is done or gone.":
     async (world) => {
       const [one, two] = await workers(world, 2, { keepMs: 0 });
-      const dedupe = { key: "d", ttlMs: 400 } as const;
+      const ttlMs = world.span(400);
+      const dedupe = { key: "d", ttlMs } as const;
       const first = await one.queue.add({ payload: "1", dedupe });
       const fromMs = await world.now();
       const repeat = { id: first.id, seq: first.seq, status: "deduped" };
@@ -18,7 +19,7 @@ export const queueDedupeCases: Cases = {
       assert.equal(await one.queue.get(first.id), null);
       assert.deepEqual(await two.queue.add({ payload: "3", dedupe }), repeat);
       // Repeats do not stretch the window: it began with the first add.
-      await world.pass(Math.max(0, fromMs + 400 - (await world.now())));
+      await world.pass(Math.max(0, fromMs + ttlMs - (await world.now())));
       const next = await one.queue.add({ payload: "4", dedupe });
       assert.equal(next.status, "added");
       assert.notEqual(next.id, first.id);

@@ -1,7 +1,7 @@
 /** Order: of adding, per key, by priority. */
 import assert from "node:assert/strict";
 import { draw, pick, type Cases, type World } from "./kit.ts";
-import type { Worker} from "./queue-kit.ts";
+import type { Worker } from "./queue-kit.ts";
 import { drain, ids, workers } from "./queue-kit.ts";
 
 export const queueOrderCases: Cases = {
@@ -60,12 +60,13 @@ export const queueOrderCases: Cases = {
       for (const id of ["a", "b"]) await one.add(id, { key: "k" });
       await one.add("free");
       const job = await one.one("a");
-      await one.settle(job, { outcome: "retry", delayMs: 20 });
+      const delayMs = world.span(20);
+      await one.settle(job, { outcome: "retry", delayMs });
       assert.equal(await one.state("b"), "blocked");
       await two.settle(await two.one("free"));
       const nextMs = await two.none();
-      assert.ok(nextMs !== null && nextMs > 0 && nextMs <= 20);
-      await world.pass(20);
+      assert.ok(nextMs !== null && nextMs > 0 && nextMs <= delayMs);
+      await world.pass(nextMs);
       await two.one("a");
       await two.lose();
       const again = await one.one("a");

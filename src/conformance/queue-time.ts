@@ -51,7 +51,7 @@ export const queueTimeCases: Cases = {
       assert.ok(laterMs !== null && laterMs > 300_000 && laterMs <= 500_000);
       await one.queue.cancel("far");
       assert.equal(await one.none(), null, "none will by time alone");
-      await one.add("due", { delayMs: 30 });
+      await one.add("due", { delayMs: world.span(30) });
       const dueMs = await one.none();
       assert.ok(dueMs !== null);
       await world.pass(dueMs);
@@ -103,7 +103,8 @@ export const queueTimeCases: Cases = {
 
   "A finished job is kept with its result for `keepMs`, a dead one for `keepDeadMs`, and is gone after that.":
     async (world) => {
-      const [one] = await workers(world, 2, { keepMs: 500, keepDeadMs: 900 });
+      const [keepMs, keepDeadMs] = [world.span(500), world.span(900)];
+      const [one] = await workers(world, 2, { keepMs, keepDeadMs });
       for (const id of ["done", "stopped", "dead"]) await one.add(id);
       const [done, stopped, dead] = (await one.claim(3)) as [never, never, never];
       await one.settle(done, { outcome: "completed", result: "r" });
@@ -112,12 +113,12 @@ export const queueTimeCases: Cases = {
       const finishedMs = (await one.view("done")).finishedMs as number;
       assert.ok(finishedMs > 0);
       assert.equal((await one.view("done")).result, "r");
-      await world.pass(501);
+      await world.pass(keepMs + 1);
       await tick(world);
       assert.equal(await one.queue.get("done"), null);
       assert.equal(await one.queue.get("stopped"), null);
       if (world.isManual) assert.equal(await one.state("dead"), "dead");
-      await world.pass(400);
+      await world.pass(keepDeadMs - keepMs);
       await tick(world);
       assert.equal(await one.queue.get("dead"), null);
       const { counts } = await one.queue.stats();
@@ -156,6 +157,21 @@ export const queueTimeCases: Cases = {
       assert.equal(oldest?.id, `j${900 - completed}`, "the oldest went");
       assert.equal(await one.queue.get("j100"), null);
       assert.equal((await one.queue.get("j899"))?.state, "completed");
+    },
+
+  "However many jobs are due at once, all of them are claimable, in the order of their adding.":
+    async (world) => {
+      const [one] = await workers(world, 2);
+      const names = Array.from({ length: 2_500 }, (_, i) => `j${i}`);
+      await one.queue.addMany(names.map((id) => ({ id, payload: "", delayMs: 50 })));
+      // Each group of the long add has its own instant: the last may be later by a little.
+      const last = await one.view("j2499");
+      await world.pass(Math.max(0, (last.dueMs as number) - (await world.now())));
+      const claimed: string[] = [];
+      for (let jobs = await one.claim(1_000); jobs.length > 0; jobs = await one.claim(1_000)) {
+        claimed.push(...ids(jobs));
+      }
+      assert.deepEqual(claimed, names);
     },
 
   "Jobs that are due far in the future come in the order of their times.": async (world) => {

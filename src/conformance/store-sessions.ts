@@ -164,9 +164,7 @@ export const storeSessionCases: Cases = {
       );
       const mine = views.find((view) => view.session === one.session.id);
       assert.equal(mine?.leases, 2);
-      assert.ok(
-        (mine?.leftMs) > 0 && (mine?.leftMs) <= (mine?.ttlMs),
-      );
+      assert.ok(mine?.leftMs > 0 && mine?.leftMs <= mine?.ttlMs);
       assert.equal(views.find((view) => view.session === session.id)?.label, "a label");
       await session.close();
       assert.equal((await sessions(one.store)).length, 1);

@@ -5,8 +5,10 @@
  *   caller ──request──► store (effect, at one instant) ──reply──► caller
  *
  * refused      Nothing was sent: `UNAVAILABLE`, not applied.
- * lost, cut    Before or after the effect: `UNAVAILABLE`, outcome unknown, at once or after the timeout.
- * slow         The caller's timeout may pass first: it is told "unknown", and the effect may still come after that.
+ * lost, cut    Before or after the effect: `UNAVAILABLE`, outcome unknown, at once or after the
+ *              timeout.
+ * slow         The caller's timeout may pass first: it is told "unknown", and the effect may still
+ *              come after that.
  * crash        Replies to the dead are dropped; a request under way may still arrive.
  */
 import type { Data } from "../core/codec.ts";

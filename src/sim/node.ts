@@ -6,11 +6,11 @@
  *     ▲     crash      │   resume                       │
  *     └────────────────┴────────────────────────────────┘
  *
- * down    Nothing of the process is left: its timers are dropped, calls of its late code never reach the store, its promises
- *         never resolve. The machine's clocks go on.
+ * down    Nothing of the process is left: its timers are dropped, calls of its late code never
+ *         reach the store, its promises never resolve. The machine's clocks go on.
  * up      Its events happen.
- * halted  Its events are held until it resumes. Paused: both clocks go on, timers are overdue then. Suspended: the monotonic
- *         clock stands, and timers with it; wall time goes on.
+ * halted  Its events are held until it resumes. Paused: both clocks go on, timers are overdue then.
+ *         Suspended: the monotonic clock stands, and timers with it; wall time goes on.
  */
 import type { Clock, Timer } from "../core/clock.ts";
 import type { Chance } from "./chance.ts";

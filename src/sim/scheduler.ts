@@ -8,7 +8,6 @@
  * What it cannot do: reorder the microtasks between two events, or stop synchronous code in its
  * middle. An instance crashes, pauses and resumes between events.
  *
- * Source: research/coordination.md 4.9, tier A.
  */
 import { systemClock } from "../core/clock.ts";
 import type { Chance, DrawCount } from "./chance.ts";
@@ -154,7 +153,8 @@ export class Scheduler {
     if (this.trace.count <= this.#maxEvents) return;
     const at = this.#nowMs.toFixed(0);
     throw new Error(
-      `Expected the world to need at most ${this.#maxEvents} events, it ran more by ${at} ms of virtual time: something goes round without end, or maxEvents is too small`,
+      `Expected the world to need at most ${this.#maxEvents} events, it ran more by ${at} ms of ` +
+        "virtual time: something goes round without end, or maxEvents is too small",
     );
   }
 

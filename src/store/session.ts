@@ -23,7 +23,7 @@
  * On loss the session is not ended in the store: what is left of its TTL there is time for the
  * holder's code to stop.
  *
- * Source: research/coordination.md 4.1; C. Gray and D. Cheriton, "Leases", SOSP 1989, section 2.
+ * Source: C. Gray and D. Cheriton, "Leases", SOSP 1989, section 2.
  */
 import type { Clock, Timer } from "../core/clock.ts";
 import { HoldfastError, LeaseLostError } from "../core/errors.ts";

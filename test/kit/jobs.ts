@@ -1,4 +1,7 @@
-/** What the tests of the jobs feature share: stores on one memory state, each a process that can crash or lose replies. */
+/**
+ * What the tests of the jobs feature share: stores on one memory state, each a process that can
+ * crash or lose replies.
+ */
 import { ManualClock, systemClock } from "../../src/core/clock.ts";
 import { HoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
@@ -9,7 +12,9 @@ import { Store, type StoreOptions } from "../../src/store/store.ts";
 
 /** A process: a store on the shared state, with faults between the two. */
 export class Process {
-  /** Commits whose groups hold an op of this kind are applied, and their answers lost. Counts down. */
+  /**
+   * Commits whose groups hold an op of this kind are applied, and their answers lost. Counts down.
+   */
   lostReplies: { op: Op["op"]; count: number } = { op: "queue.claim", count: 0 };
   /** Commits that fail without being applied. Counts down. */
   refusals = 0;
@@ -21,8 +26,8 @@ export class Process {
   store!: Store;
   readonly #inner: StoreDriver;
 
-  constructor(state: MemoryState) {
-    this.#inner = memory({ state });
+  constructor(inner: StoreDriver) {
+    this.#inner = inner;
   }
   async commit(groups: readonly Group[]): Promise<readonly GroupResult[]> {
     if (this.isCrashed) return new Promise(() => {});
@@ -74,14 +79,21 @@ export class Process {
   }
 }
 
-/** One memory store, a manual clock, and as many processes on it as a test wants. */
+/** How the next worlds open their stores; `test/engines/jobs-sqlite.test.ts` sets another way. */
+export const engine: {
+  open(state: MemoryState, clock: ManualClock): Promise<StoreDriver>;
+} = {
+  open: async (state) => memory({ state }),
+};
+
+/** One state, a manual clock, and as many processes on it as a test wants. */
 export class World {
   readonly clock: ManualClock = new ManualClock();
   readonly state: MemoryState = new MemoryState({ clock: this.clock });
   readonly processes: Process[] = [];
 
   async process(options: StoreOptions = {}): Promise<Process> {
-    const process = new Process(this.state);
+    const process = new Process(await engine.open(this.state, this.clock));
     const random = new SeededRandom(this.processes.length + 1);
     process.store = await Store.open(process.driver(), { clock: this.clock, random, ...options });
     this.processes.push(process);
@@ -90,6 +102,15 @@ export class World {
 
   async store(options: StoreOptions = {}): Promise<Store> {
     return (await this.process(options)).store;
+  }
+
+  /** Waits for the promise while time passes: between processes of one file a hint takes some. */
+  async pass<T>(promise: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => void (isOver = true);
+    promise.then(over, over);
+    for (let i = 0; i < 400 && !isOver; i++) await this.clock.advance(10);
+    return promise;
   }
 
   /** Closes every store, moving the clock so that drains end. */
@@ -107,7 +128,9 @@ export async function turns(count = 8): Promise<void> {
   for (let i = 0; i < count; i++) await systemClock.yield();
 }
 
-/** Waits until it holds, letting ready work run; for manual clocks, where nothing else takes time. */
+/**
+ * Waits until it holds, letting ready work run; for manual clocks, where nothing else takes time.
+ */
 export async function until(what: () => boolean): Promise<void> {
   for (let i = 0; i < 2_000; i++) {
     if (what()) return;

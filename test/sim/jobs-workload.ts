@@ -27,10 +27,16 @@ import {
 } from "../../src/sim/index.ts";
 import type { Store } from "../../src/store/store.ts";
 import { QueueModel } from "./model.ts";
+import { Signals } from "./signals.ts";
 
 const NAMESPACE = "shop";
 const QUEUE = "mail";
 const EFFECT = "effects";
+
+/** When the faults end, and with them the program's own restlessness. */
+const UNTIL_MS = 15_000;
+/** A handler's longest work from then on. */
+const CALM_WORK_MS = 300;
 
 /** How long after its store was closed a caller may still wait for a result. */
 const AWAITED_MS = 60_000;
@@ -116,7 +122,7 @@ function shapeOf(seed: number): Shape {
     dedupedShare: maybe(0.5) ? 0 : random.next() / 2,
     isPausedAtTimes: maybe(0.3),
     sessionTtlMs: draw(600, 4_000),
-    workMs: draw(5, 1_500),
+    workMs: maybe(0.25) ? draw(2_000, 9_000) : draw(5, 1_500),
     deafShare: maybe(0.5) ? 0 : random.next() / 2,
     concurrency: draw(1, 6),
     isBatch: maybe(0.25),
@@ -140,6 +146,7 @@ interface Setting {
   readonly shape: Shape;
   readonly told: Told;
   readonly model: QueueModel;
+  readonly signals: Signals;
 }
 
 /** Errors that a user of `jobs` must expect while the store is out of reach or closes. */
@@ -153,23 +160,29 @@ function isPassing(error: unknown): boolean {
 class Opening {
   readonly #instance: Instance;
   readonly #setting: Setting;
+  readonly #world: World;
   readonly #store: Store;
   readonly #queue: Handle;
   readonly #kv: Kv;
   #isOpen = true;
 
-  constructor(instance: Instance, setting: Setting, store: Store) {
+  constructor(instance: Instance, world: World, setting: Setting, store: Store) {
     this.#instance = instance;
+    this.#world = world;
     this.#setting = setting;
     this.#store = store;
     this.#queue = store.handle(setting.shape.definition);
     this.#kv = new Kv(store);
   }
 
+  get #isCalm(): boolean {
+    return this.#world.nowMs >= UNTIL_MS;
+  }
+
   async run(): Promise<void> {
     const { storeMs } = this.#setting.shape;
     const ends = [this.#produce(), this.#steer(), this.#workers()];
-    if (storeMs > 0) {
+    if (storeMs > 0 && !this.#isCalm) {
       await this.#instance.sleep(this.#instance.random.next() * 2 * storeMs);
       this.#isOpen = false;
       this.#instance.log("closes in order");
@@ -250,10 +263,10 @@ class Opening {
     const { cancelShare, isPausedAtTimes } = this.#setting.shape;
     // Everybody resumes more often than anybody pauses: who paused may be dead.
     if (isPausedAtTimes && chance < 0.3) await this.#queue.resume();
-    else if (isPausedAtTimes && chance < 0.4) await this.#queue.pause();
+    else if (isPausedAtTimes && chance < 0.4 && !this.#isCalm) await this.#queue.pause();
     const ids = [...this.#setting.told.added];
     const id = ids[Math.floor(random.next() * ids.length)];
-    if (id === undefined || cancelShare === 0) return;
+    if (id === undefined || cancelShare === 0 || this.#isCalm) return;
     if (random.next() < cancelShare) await this.#queue.cancel(id, { reason: "changed our mind" });
     else if (random.next() < 0.1) await this.#queue.retry(id);
   }
@@ -265,7 +278,7 @@ class Opening {
     const { random } = this.#instance;
     while (this.#isOpen) {
       const worker = this.#work();
-      if (workerMs === 0) return worker.done;
+      if (workerMs === 0 || this.#isCalm) return worker.done;
       await this.#instance.sleep(random.next() * 2 * workerMs);
       if (random.next() < 0.3) {
         worker.pause();
@@ -291,32 +304,59 @@ class Opening {
   }
 
   async #handle(mail: Mail, job: Job): Promise<unknown> {
-    const { random } = this.#instance;
+    const { random, name } = this.#instance;
     const { workMs, deafShare, hasEffect } = this.#setting.shape;
-    if (mail.id !== null && mail.id !== job.id)
-      throw new Error(`Job ${job.id} came with the input of ${mail.id}`);
+    if (mail.id !== null && mail.id !== job.id) {
+      this.#fail(`Job ${job.id} came with the input of ${mail.id}`);
+    }
     const isDeaf = random.next() < deafShare;
-    const forMs = random.next() * workMs;
+    const forMs = random.next() * (this.#isCalm ? Math.min(workMs, CALM_WORK_MS) : workMs);
     if (random.next() < 0.2) job.progress({ soon: true });
-    await this.#instance.sleep(forMs, isDeaf ? undefined : job.signal);
+    const letGo = this.#setting.signals.start(name, job);
+    try {
+      await this.#instance.sleep(forMs, isDeaf ? undefined : job.signal);
+    } finally {
+      letGo();
+    }
     const chance = random.next();
     if (chance < 0.15) throw new Error("not this time");
     if (chance < 0.18) throw permanent("never");
-    if (!hasEffect) return { by: this.#instance.name };
-    const done = await job.complete({ by: this.#instance.name }, [this.#kv.op.add(EFFECT, 1)]);
-    this.#setting.told.completed.add(job.id);
-    return done;
+    return hasEffect ? this.#complete(job) : { by: name };
+  }
+
+  async #complete(job: Job): Promise<unknown> {
+    const { told, model } = this.#setting;
+    const effect = this.#kv.op.add(EFFECT, 1);
+    try {
+      const done = await job.complete({ by: this.#instance.name }, [effect]);
+      told.completed.add(job.id);
+      return done;
+    } catch (error) {
+      const now = model.byId(job.id);
+      const holds = now?.completions === 1 && now.token === Number(job.token);
+      // "Fenced" says that another's word counts; a completion that holds is no such thing.
+      if (holds && isHoldfastError(error, "FENCED")) {
+        this.#fail(`The completion of ${job.id} holds, but its handler was told: ${error.message}`);
+      }
+      throw error;
+    }
+  }
+
+  /** A handler's own error would only be a failed attempt. */
+  #fail(message: string): void {
+    this.#world.scheduler.fail(new Error(message));
   }
 }
 
-async function program(instance: Instance, setting: Setting): Promise<void> {
+async function program(instance: Instance, world: World, setting: Setting): Promise<void> {
+  setting.signals.boot(instance.name);
   const { sessionTtlMs } = setting.shape;
   const awaited = new Set<string>();
   setting.told.awaited.set(instance.name, awaited);
   for (;;) {
     const drainMs = 1_000 + Math.floor(instance.random.next() * 4_000);
     const store = await instance.open({ namespace: NAMESPACE, sessionTtlMs, drainMs });
-    await new Opening(instance, setting, store).run();
+    await new Opening(instance, world, setting, store).run();
     await instance.sleep(10 + instance.random.next() * 500);
     const endMs = instance.clock.monotonicMs() + AWAITED_MS;
     while (awaited.size > 0 && instance.clock.monotonicMs() < endMs) await instance.sleep(100);
@@ -351,16 +391,17 @@ export function jobsWorkload(
   const left = new Map<string, number>();
   for (let i = 1; i <= shape.nodes; i++) left.set(`n${i}`, shape.jobs);
   const told: Told = { added: new Set(), completed: new Set(), left, awaited: new Map() };
-  const setting: Setting = { shape, told, model };
+  const setting: Setting = { shape, told, model, signals: new Signals(model, shape.sessionTtlMs) };
   const isDone = ({ state }: World): boolean =>
     [...left.values()].every((count) => count === 0) &&
     [...told.awaited.values()].every((ids) => ids.size === 0) &&
     model.unfinished(state).length === 0;
-  return simulate((instance) => program(instance, setting), {
-    ...{ seed, nodes: shape.nodes, untilMs: 15_000, healMs: 120_000, isDone },
+  return simulate((instance, world) => program(instance, world, setting), {
+    ...{ seed, nodes: shape.nodes, untilMs: UNTIL_MS, healMs: 120_000, isDone },
     replay: "npm run test:sim -- --seed {seed} test/sim/jobs.test.ts",
     ...{ faults: options.faults ?? "swarm", state: options.state },
     always: (world, event) => model.commit(world.state, event),
+    onStep: (world, name) => setting.signals.step(world, name),
     describeRest: ({ state }) => {
       const awaited = [...told.awaited].map(([name, ids]) => [name, [...ids]]);
       return JSON.stringify({ left: [...left], awaited, jobs: model.unfinished(state) });

@@ -123,7 +123,7 @@ test("what an event throws, or reports, ends the run", async () => {
   await expect(reported.run(10)).rejects.toThrow("first");
 });
 
-test("the trace's hash tells histories apart: by time, instance, kind, label and draws", async () => {
+test("the trace's hash tells apart: time, instance, kind, label and draws", async () => {
   const hashOf = async (build: (scheduler: Scheduler) => void): Promise<string> => {
     const scheduler = makeScheduler();
     build(scheduler);
@@ -148,7 +148,7 @@ test("the trace's hash tells histories apart: by time, instance, kind, label and
 
 // ---------------------------------------------------------------- machines
 
-test("a crash drops timers for ever, and the late code of the dead can't make new ones", async () => {
+test("a crash drops timers for ever, and the dead make no new ones", async () => {
   const scheduler = makeScheduler();
   const node = makeNode(scheduler);
   const clock = node.boot();
@@ -165,7 +165,7 @@ test("a crash drops timers for ever, and the late code of the dead can't make ne
   expect(seen).toEqual(["yield", "new"]);
 });
 
-test("a pause holds events while both clocks go on; a suspend stops the monotonic one too", async () => {
+test("a pause holds events and no clock; a suspend stops the monotonic one too", async () => {
   const run = async (how: "pause" | "suspend"): Promise<unknown> => {
     const scheduler = makeScheduler();
     const node = makeNode(scheduler);
@@ -261,7 +261,7 @@ test("an effect may come after its caller was told that nobody knows", async () 
   expect([isTold, cameLate]).toEqual([true, true]);
 });
 
-test("a cut instance reaches nothing, and one cut off from replies does harm that it never hears of", async () => {
+test("a cut instance reaches nothing; one that hears no replies is obeyed all the same", async () => {
   const runCut = async (way: "requests" | "replies"): Promise<number> => {
     let world: World | undefined;
     await simulate(
@@ -286,7 +286,7 @@ test("a cut instance reaches nothing, and one cut off from replies does harm tha
 
 // ---------------------------------------------------------------- worlds
 
-test("a crashed instance starts anew with nothing, and its dead promises never resolve", async () => {
+test("a crashed instance starts anew, and its dead promises never resolve", async () => {
   const ends: string[] = [];
   let world: World | undefined;
   await simulate(
@@ -321,7 +321,7 @@ test("a program that is never done is a failure that says who is still running",
   await expect(forever).rejects.toThrow(/still running on n2, n3/);
 });
 
-test("a failure names the seed, the faults, the last lines by instance, and the replay", async () => {
+test("a failure names the seed, the faults, the last lines, and the replay", async () => {
   const error: unknown = await simulate(
     async (instance) => {
       instance.log("about to go wrong");

@@ -43,9 +43,8 @@ export async function overSeeds(
   }
   const seconds = (performance.now() - startMs) / 1_000;
   const perSecond = (count: number): string => (count / seconds).toFixed(0);
-  console.log(
-    `${what}: ${list.length} seeds in ${seconds.toFixed(1)} s (${perSecond(list.length)} seeds/s, ${perSecond(events)} events/s)`,
-  );
+  const rates = `${perSecond(list.length)} seeds/s, ${perSecond(events)} events/s`;
+  console.log(`${what}: ${list.length} seeds in ${seconds.toFixed(1)} s (${rates})`);
 }
 
 /**

@@ -259,7 +259,8 @@ function checkHolds({ holds, model }: Setting, name: string): void {
     const now = model.byId(job.id);
     if (now === undefined || now.token === job.token || session.isOver) continue;
     throw new Error(
-      `${name} believes that it holds ${job.id} under token ${job.token}, but token ${now.token} was given out`,
+      `${name} believes that it holds ${job.id} under token ${job.token}, ` +
+        `but token ${now.token} was given out`,
     );
   }
 }

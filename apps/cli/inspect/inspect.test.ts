@@ -1,4 +1,7 @@
-/** The inspect commands on a memory store with a job in every state, and a key and a queue with hostile names. */
+/**
+ * The inspect commands on a memory store with a job in every state, and a key and a queue with
+ * hostile names.
+ */
 import { connect, type Holdfast } from "holdfast";
 import type { JobState, JobView, QueueView } from "holdfast/store";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -98,6 +98,15 @@ export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): 
   return new Class(settings.path, { fileMustExist, timeout: 0 });
 }
 
+/** Opens the connection that checkpoints beside the writer: SQLite refuses that inside a transaction of the same connection. */
+export function openCopier(Class: DatabaseClass, settings: ConnectionSettings): Database {
+  const database = new Class(settings.path, { fileMustExist: true, timeout: 0 });
+  database.exec(`PRAGMA synchronous = ${settings.isSynced ? "FULL" : "NORMAL"}`);
+  database.exec("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON");
+  database.exec("PRAGMA wal_autocheckpoint = 0");
+  return database;
+}
+
 /** Sets up a writing connection; `SQLITE_BUSY` means: try again. */
 export function prepareWriter(database: Database, settings: ConnectionSettings): void {
   const mode = scalar(database, "PRAGMA journal_mode = WAL");

@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { HoldfastError } from "../../core/errors.ts";
 import { systemRandom } from "../../core/random.ts";
-import { openWriter, prepareWriter } from "./database.ts";
+import { openCopier, openWriter, prepareWriter } from "./database.ts";
 import type { ConnectionSettings, Database, DatabaseClass } from "./database.ts";
 import { isBusy, mapError } from "./errors.ts";
 import type { Foreign } from "./foreign.ts";
@@ -48,7 +48,8 @@ export async function openWriting(
     if (needsMigration(state)) await migrateLocked(database, settings, host);
     const { clock, pause, onForeign } = host;
     const random = systemRandom;
-    return { writer: new Writer(database, { settings, clock, random, pause, onForeign }) };
+    const copier = openCopier(Class, settings);
+    return { writer: new Writer(database, copier, { settings, clock, random, pause, onForeign }) };
   } catch (error) {
     database?.close();
     throw mapError(error, path, "not-applied");

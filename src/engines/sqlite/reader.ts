@@ -16,6 +16,7 @@ export class Reader {
   readonly #tables: SqliteTables;
   readonly #begin: Statement;
   readonly #commit: Statement;
+  readonly #rollback: Statement;
   readonly #version: Statement;
   #knownVersion = -1;
   #highWaterMs = 0;
@@ -27,6 +28,7 @@ export class Reader {
     this.#tables = new SqliteTables(database);
     this.#begin = database.prepare("BEGIN");
     this.#commit = database.prepare("COMMIT");
+    this.#rollback = database.prepare("ROLLBACK");
     this.#version = database.prepare("PRAGMA data_version").pluck();
   }
 
@@ -37,12 +39,21 @@ export class Reader {
       this.#refresh();
       const nowMs = this.#clock.nowMs(this.#highWaterMs);
       this.#tables.begin(nowMs);
-      return work(this.#tables, nowMs);
+      const result = work(this.#tables, nowMs);
+      this.#commit.run();
+      return result;
     } catch (error) {
-      this.#knownVersion = -1;
+      this.#undo();
       throw mapError(error, this.#path, undefined);
-    } finally {
-      if (this.#database.inTransaction) this.#commit.run();
+    }
+  }
+
+  #undo(): void {
+    this.#knownVersion = -1;
+    try {
+      if (this.#database.inTransaction) this.#rollback.run();
+    } catch {
+      // Ends the transaction all the same; the error that led here is the one to tell.
     }
   }
 

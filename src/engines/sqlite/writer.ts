@@ -103,8 +103,8 @@ export class Writer {
   #isStale = true;
   #fileCheckedMs = -Infinity;
 
-  /** Takes a connection that was set up (`prepareWriter`) over tables that are up to date. */
-  constructor(database: Database, options: WriterOptions) {
+  /** Takes a connection that was set up (`prepareWriter`) over tables that are up to date, and one that checkpoints. */
+  constructor(database: Database, copier: Database, options: WriterOptions) {
     const { settings, clock, random, pause } = options;
     const { path, lockTimeoutMs: timeoutMs } = settings;
     this.#database = database;
@@ -114,7 +114,7 @@ export class Writer {
     this.#tables = new SqliteTables(database);
     this.#intake = new Intake(database);
     this.#lock = new WriteLock(database, { path, clock, random, pause, timeoutMs });
-    this.#checkpointer = new Checkpointer(database);
+    this.#checkpointer = new Checkpointer(database, copier);
     this.#foreign = new ForeignChanges(database);
     this.#wake = new Wake(path, clock, () => this.#lookAround());
     this.#onForeign = options.onForeign;
@@ -194,6 +194,8 @@ export class Writer {
     this.#isClosed = true;
     this.#wake.stop();
     this.#leave();
+    // The copier first: the last connection to go checkpoints, and removes the write-ahead file.
+    this.#checkpointer.close();
     this.#database.close();
   }
 
@@ -204,6 +206,7 @@ export class Writer {
     else this.#isActive = true;
     try {
       this.#checkOpen();
+      if (this.#checkpointer.isRestartDue) await this.#restart();
       const waiting = this.#lock.acquire();
       if (waiting !== undefined) await waiting;
       return this.#transact(work);
@@ -211,6 +214,18 @@ export class Writer {
       throw mapError(error, this.#settings.path, "not-applied");
     } finally {
       this.#leave();
+    }
+  }
+
+  /** Holds the lock while the write-ahead file is copied, so that the next commit can start it again. */
+  async #restart(): Promise<void> {
+    const waiting = this.#lock.acquire();
+    if (waiting !== undefined) await waiting;
+    try {
+      this.#checkpointer.underLock();
+    } finally {
+      this.#rollback.run();
+      this.#lock.released();
     }
   }
 
@@ -284,8 +299,12 @@ export class Writer {
   #undo(): void {
     this.#tables.reset();
     this.#isStale = true;
-    // Some errors (a full disk) have rolled back already.
-    if (this.#database.inTransaction) this.#rollback.run();
+    try {
+      // Some errors (a full disk) have rolled back already.
+      if (this.#database.inTransaction) this.#rollback.run();
+    } catch {
+      // Ends the transaction all the same; the error that led here is the one to tell.
+    }
   }
 
   #currentInode(): number | undefined {

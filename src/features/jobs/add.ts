@@ -1,4 +1,7 @@
-/** Adding: options → ops, and what a long add is cut into. Everything is validated before anything is sent. */
+/**
+ * Adding: options → ops, and what a long add is cut into. Everything is validated before anything
+ * is sent.
+ */
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import {
@@ -20,10 +23,11 @@ export interface DedupeOptions {
   /** The window, from the add that opened it. Integer milliseconds, at least 1. */
   readonly ttlMs: number;
   /**
-   * What a repeat of the key within the window does. `"first"`: nothing, the first job stands. `"last"`: its input replaces that
-   * of the waiting job, in its place. `"debounce"`: as `"last"`, and the job's `delayMs` starts again, but the job is due no
-   * later than `ttlMs` after the add that opened the window. A job that has started is left alone, and a new one is added,
-   * which opens a new window. Default `"first"`.
+   * What a repeat of the key within the window does. `"first"`: nothing, the first job stands.
+   * `"last"`: its input replaces that of the waiting job, in its place. `"debounce"`: as `"last"`,
+   * and the job's `delayMs` starts again, but the job is due no later than `ttlMs` after the add
+   * that opened the window. A job that has started is left alone, and a new one is added, which
+   * opens a new window. Default `"first"`.
    */
   readonly mode?: DedupeMode | undefined;
 }
@@ -38,15 +42,19 @@ export interface AddTiming {
 
 export interface AddOptions extends AddTiming {
   /**
-   * The job's own name, 1 to 200 characters: adding it again with the same input changes nothing as long as the job is kept;
-   * with another input it is refused with `ALREADY_EXISTS`. Default: a new one.
+   * The job's own name, 1 to 200 characters: adding it again with the same input changes nothing as
+   * long as the job is kept; with another input it is refused with `ALREADY_EXISTS`. Default: a new
+   * one.
    */
   readonly id?: string | undefined;
   readonly dedupe?: DedupeOptions | undefined;
 }
 
 export interface AddCallOptions extends AddOptions, Wait {
-  /** The caller's own transaction, on engines that can wait for it; SQLite's is synchronous: `addIn`. */
+  /**
+   * The caller's own transaction, on engines that can wait for it; SQLite's is synchronous:
+   * `addIn`.
+   */
   readonly tx?: unknown;
 }
 
@@ -56,7 +64,10 @@ export interface AddManyOptions<I> extends AddTiming, Wait {
   readonly dedupe?: ((input: I, index: number) => DedupeOptions | undefined) | undefined;
 }
 
-/** One group of a long add holds at most this many jobs and bytes: the size up to which `addMany` is all or nothing. */
+/**
+ * One group of a long add holds at most this many jobs and bytes: the size up to which `addMany` is
+ * all or nothing.
+ */
 export const ADD_GROUP: { readonly jobs: 1_000; readonly bytes: 1_048_576 } = Object.freeze({
   jobs: 1_000,
   bytes: 1_048_576,
@@ -72,8 +83,9 @@ export interface EnqueueContext {
   readonly queue: string;
   readonly trace: string | null;
   /**
-   * True: the op may be sent again, and its first sending may even arrive after its second, so that the engine must always look
-   * for the id. (Measured on SQLite: no difference.) False: an id drawn here need not be looked for.
+   * True: the op may be sent again, and its first sending may even arrive after its second, so that
+   * the engine must always look for the id. (Measured on SQLite: no difference.) False: an id drawn
+   * here need not be looked for.
    */
   readonly mayRepeat: boolean;
   /** Draws an id for a job that has none. */

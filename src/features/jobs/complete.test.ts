@@ -216,6 +216,31 @@ describe("job.complete", () => {
     await until(() => worker.stats.completed === 1);
     expect(await kv.get("k")).toBeNull();
   });
+  test("one whose answer and whose session were lost is LEASE_LOST with outcome unknown", async () => {
+    const jobs = process.store.handle(orders);
+    await jobs.add({ sku: "a", quantity: 1 });
+    const errors: unknown[] = [];
+    let calls = 0;
+    await using worker = jobs.work(async (_, job) => {
+      if (++calls > 1) return { state: "refused" };
+      const ops = [kv.op.add("sold", 1)];
+      process.lostReplies = { op: "kv.add", count: 1 };
+      errors.push(await job.complete({ state: "filled" }, ops).catch((error: unknown) => error));
+      return { state: "filled" };
+    });
+    await until(() => process.lostReplies.count === 0 && calls === 1);
+    process.isDown = true;
+    world.clock.suspend(11_000);
+    await world.clock.advance(3_000);
+    process.isDown = false;
+    await until(() => errors.length === 1);
+    expect(errors).toMatchObject([{ code: "LEASE_LOST", outcome: "unknown" }]);
+    await world.clock.advance(5_000);
+    // It had been applied: nothing runs a second time.
+    expect([calls, (await kv.get("sold"))?.value]).toEqual([1, 1]);
+    expect(worker.stats).toMatchObject({ lost: 1, completed: 0 });
+    expect((await jobs.counts()).completed).toBe(1);
+  });
   test("a stale token is refused even while the session lives", async () => {
     const jobs = process.store.handle(orders);
     await jobs.add({ sku: "a", quantity: 1 });

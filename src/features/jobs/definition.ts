@@ -19,11 +19,13 @@ export interface QueueDefinition<I, P = I, O = unknown, R = O> extends Definitio
 }
 
 /**
- * Defines a queue. No I/O: share the definition between the processes that add jobs and those that work on them.
+ * Defines a queue. No I/O: share the definition between the processes that add jobs and those that
+ * work on them.
  *
  * Shape: `name` 1 to 200 characters, not beginning with `$`; options as in `QueueOptions`.
- * Guarantee: the store keeps the rules (`concurrency`, `rate`, `priority`, `keep`, `maxWaiting`, `retry.deliveries`) for all
- * processes; they are sent with the first group that a process commits for the queue, and the last writer wins.
+ * Guarantee: the store keeps the rules (`concurrency`, `rate`, `priority`, `keep`, `maxWaiting`,
+ * `retry.deliveries`) for all processes; they are sent with the first group that a process commits
+ * for the queue, and the last writer wins.
  * Errors: `TypeError` and `RangeError` for options that are wrong or unknown.
  *
  * ```ts

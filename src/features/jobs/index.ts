@@ -1,6 +1,6 @@
 /**
- * `holdfast/jobs`: queues and workers. Define a queue with `queue()`, open it with `hf.open()`, add jobs, and work on them.
- * The guide, with every guarantee in numbers: docs/guide/jobs.md.
+ * `holdfast/jobs`: queues and workers. Define a queue with `queue()`, open it with `hf.open()`, add
+ * jobs, and work on them. The guide, with every guarantee in numbers: docs/guide/jobs.md.
  */
 export { unchecked } from "../../core/codec.ts";
 export type { AddCallOptions, AddManyOptions, AddOptions, DedupeOptions } from "./add.ts";

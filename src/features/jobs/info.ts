@@ -5,9 +5,9 @@ import { decode } from "./payload.ts";
 import type { QueueSettings } from "./settings.ts";
 
 /**
- * A job as it stood when it was read. Times are milliseconds since 1970 by the store's clock. What was stored by the program
- * (`input`, `output`, `progress`) is decoded when it is asked for, so that a damaged record does not spoil a list: the getter
- * throws `CORRUPT`.
+ * A job as it stood when it was read. Times are milliseconds since 1970 by the store's clock. What
+ * was stored by the program (`input`, `output`, `progress`) is decoded when it is asked for, so
+ * that a damaged record does not spoil a list: the getter throws `CORRUPT`.
  */
 export class JobInfo {
   readonly id: string;

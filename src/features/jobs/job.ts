@@ -26,7 +26,10 @@ type ResultsOf<P extends readonly Placed[]> = Extract<
 /** A completion that holds. A handler may return it in place of an output. */
 export class Completion<P extends readonly Placed[] = readonly Placed[]> {
   readonly ok = true as const;
-  /** What the ops gave, in their order; null if the store's answer was lost on the way (the completion holds nevertheless). */
+  /**
+   * What the ops gave, in their order; null if the store's answer was lost on the way (the
+   * completion holds nevertheless).
+   */
   readonly results: ResultsOf<P> | null;
 
   constructor(results: ResultsOf<P> | null) {
@@ -51,30 +54,38 @@ export interface Job<R = unknown> {
   readonly attempt: number;
   /** Failed attempts + lost leases + 1. */
   readonly delivery: number;
-  /** Fencing token: greater than that of every earlier delivery of this job. Give it to resources that check it. */
+  /**
+   * Fencing token: greater than that of every earlier delivery of this job. Give it to resources
+   * that check it.
+   */
   readonly token: bigint;
   /** How long it waited since it could first have run, by the store's clock. */
   readonly waitedMs: number;
   /**
-   * Aborts when the job must stop: `TIMEOUT`, cancelled (`CLOSED` with `details.why` "cancelled"), the end of a drain (`CLOSED`,
-   * "drain"), or `LEASE_LOST`, after which nothing it does reaches the store. Made when it is first read.
+   * Aborts when the job must stop: `TIMEOUT`, cancelled (`CLOSED` with `details.why` "cancelled"),
+   * the end of a drain (`CLOSED`, "drain"), or `LEASE_LOST`, after which nothing it does reaches
+   * the store. Made when it is first read.
    */
   readonly signal: AbortSignal;
   /**
-   * Notes how far the job is: any value with a JSON form of at most 16 KiB. The newest value is written in the background; values
-   * in between may merge. Throws `INVALID_DATA` or `TOO_LARGE`.
+   * Notes how far the job is: any value with a JSON form of at most 16 KiB. The newest value is
+   * written in the background; values in between may merge. Throws `INVALID_DATA` or `TOO_LARGE`.
    */
   progress(value: unknown): void;
   /**
-   * Completes the job in one group with the ops: all of it holds, or nothing does. The handler's return value is ignored
-   * afterwards. Throws what refused it (`LIMITED`, `CONFLICT` ...) with the job still held, `LEASE_LOST` or `FENCED` if it is not
-   * held any more, and `UNSUPPORTED` for ops of another partition.
+   * Completes the job in one group with the ops: all of it holds, or nothing does. The handler's
+   * return value is ignored afterwards. Throws what refused it (`LIMITED`, `CONFLICT` ...) with the
+   * job still held, `LEASE_LOST` or `FENCED` if it is not held any more, and `UNSUPPORTED` for ops
+   * of another partition.
    */
   complete<const P extends readonly Placed[] = readonly []>(
     output: R,
     ops?: P,
   ): Promise<Completion<P>>;
-  /** As `complete`, but gives a refusal of one of the ops as a value, so that the handler may decide otherwise and try again. */
+  /**
+   * As `complete`, but gives a refusal of one of the ops as a value, so that the handler may decide
+   * otherwise and try again.
+   */
   tryComplete<const P extends readonly Placed[] = readonly []>(
     output: R,
     ops?: P,
@@ -137,7 +148,9 @@ export class HeldJob implements Job {
   stage: Stage = "waiting";
   cause: StopCause | undefined;
   reason: unknown;
-  /** When the sweep looks at it: the end of its timeout, of its grace, or of its waiting. Monotonic. */
+  /**
+   * When the sweep looks at it: the end of its timeout, of its grace, or of its waiting. Monotonic.
+   */
   deadlineMs: number = Infinity;
   startedMs = 0;
   call: Call | undefined;
@@ -147,7 +160,10 @@ export class HeldJob implements Job {
   hasEnded = false;
   /** Its handler did not stop in time: what it does from now on is its own affair. */
   isGivenUp = false;
-  /** A completion under way. While there is one, nothing else settles the job: see `Loop.settleWith`. */
+  /**
+   * A completion under way. While there is one, nothing else settles the job: see
+   * `Loop.settleWith`.
+   */
   completing: Promise<CompleteOutcome> | undefined;
   #controller: AbortController | undefined;
   #progress: Data | undefined;

@@ -1,15 +1,17 @@
 /**
- * What this process holds of one queue, for all its workers together: the held jobs, their settling, the sweep of their
- * deadlines, and what the session brings (its loss, asked cancels).
+ * What this process holds of one queue, for all its workers together: the held jobs, their
+ * settling, the sweep of their deadlines, and what the session brings (its loss, asked cancels).
  *
- * Settling: settles are gathered within a turn and leave as groups of up to 128, because a group costs a promise and an engine's
- * attention by itself. If such a group is refused, nothing of it was written and each settle goes again alone. A settle whose
- * outcome is unknown is sent again; while the session lives, only a settle of ours can have ended the lease, so that `FENCED`
- * then means that the first one was applied. It is repeated until it is answered or the session is over, also when
- * the worker has been closed meanwhile: a live session would hold the job for ever.
+ * Settling: settles are gathered within a turn and leave as groups of up to 128, because a group
+ * costs a promise and an engine's attention by itself. If such a group is refused, nothing of it
+ * was written and each settle goes again alone. A settle whose outcome is unknown is sent again;
+ * while the session lives, only a settle of ours can have ended the lease, so that `FENCED` then
+ * means that the first one was applied. It is repeated until it is answered or the session is over,
+ * also when the worker has been closed meanwhile: a live session would hold the job for ever.
  *
- * Orphans: a claim whose outcome is unknown may have leased jobs to this live session without our knowing. So the leased jobs of
- * the queue are listed 1, 5 and 30 s later, and those of this session that nobody here knows are given back.
+ * Orphans: a claim whose outcome is unknown may have leased jobs to this live session without our
+ * knowing. So the leased jobs of the queue are listed 1, 5 and 30 s later, and those of this
+ * session that nobody here knows are given back.
  */
 import type { Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
@@ -33,7 +35,10 @@ import type { Rules } from "./rules.ts";
 
 const BUNDLE_JOBS = 128;
 const BUNDLE_BYTES = 262_144;
-/** Orphans are looked for this long after a claim with an unknown outcome: a commit may be applied late. */
+/**
+ * Orphans are looked for this long after a claim with an unknown outcome: a commit may be applied
+ * late.
+ */
 const ORPHAN_PASSES_MS = [1_000, 5_000, 30_000] as const;
 const RETRY_INITIAL_MS = 20;
 const RETRY_MAX_MS = 2_000;
@@ -81,7 +86,10 @@ export function leasesOf(queue: Queue): Leases {
 export class Leases {
   readonly #queue: Queue;
   readonly #store: Store;
-  /** Everything that is not forgotten: from its claim until its settle was answered and its handler has let go. */
+  /**
+   * Everything that is not forgotten: from its claim until its settle was answered and its handler
+   * has let go.
+   */
   readonly #held = new Set<HeldJob>();
   readonly #claims = new Set<Promise<unknown>>();
   readonly #orphansSettling = new Set<Entry>();
@@ -197,7 +205,10 @@ export class Leases {
 
   // -------------------------------------------------------------- deadlines
 
-  /** Makes sure that the sweep comes by the time of a deadline. One timer serves all jobs of the queue. */
+  /**
+   * Makes sure that the sweep comes by the time of a deadline. One timer serves all jobs of the
+   * queue.
+   */
   arm(deadlineMs: number): void {
     if (deadlineMs >= this.#sweepAtMs) return;
     this.#sweep?.cancel();
@@ -220,7 +231,10 @@ export class Leases {
 
   // -------------------------------------------------------------- settling
 
-  /** Ends the lease, in the background; the worker is told what became of it. The job is over at once. */
+  /**
+   * Ends the lease, in the background; the worker is told what became of it. The job is over at
+   * once.
+   */
   settle(held: HeldJob, op: QueueSettle, failure?: unknown): void {
     held.stage = "over";
     held.deadlineMs = Infinity;
@@ -310,7 +324,9 @@ export class Leases {
     else held.worker.onSettled(held, settled, entry.failure);
   }
 
-  /** Settles in one group with the ops, until the outcome is known or the job is out of our hands. */
+  /**
+   * Settles in one group with the ops, until the outcome is known or the job is out of our hands.
+   */
   async settleWith(
     held: HeldJob,
     op: QueueSettle,
@@ -365,7 +381,8 @@ export class Leases {
     for (const passMs of ORPHAN_PASSES_MS) {
       await background(this.#store, startMs + passMs - clock.monotonicMs());
       if (session.isOver) return;
-      // A look that fails is no harm: the next pass looks again, and the session's end gives all back.
+      // A look that fails is no harm: the next pass looks again, and the session's end gives all
+      // back.
       await this.#giveBackOrphans(session).catch(noop);
     }
   }
@@ -405,7 +422,10 @@ function background(store: Store, ms: number): Promise<void> {
   });
 }
 
-/** True if sending the same settle again makes sense: the store may take it later, or it may have been applied. */
+/**
+ * True if sending the same settle again makes sense: the store may take it later, or it may have
+ * been applied.
+ */
 function canRepeat(error: unknown): error is HoldfastError {
   if (!isHoldfastError(error) || error.code === "CLOSED") return false;
   return error.retryable || error.outcome === "unknown";

@@ -16,7 +16,10 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-/** Runs jobs one by one, each taking `stepMs` of the clock, and gives the inputs in the order of their starts. */
+/**
+ * Runs jobs one by one, each taking `stepMs` of the clock, and gives the inputs in the order of
+ * their starts.
+ */
 async function drainInOrder<I>(jobs: JobQueue<I>, count: number, stepMs = 1): Promise<I[]> {
   const seen: I[] = [];
   const worker = jobs.work(

@@ -1,11 +1,14 @@
 /**
- * The loop of one worker: claim up to what is free and a bounded number ahead, start, settle, claim again.
+ * The loop of one worker: claim up to what is free and a bounded number ahead, start, settle, claim
+ * again.
  *
- * At most one claim is under way. It leaves in the same turn as the settles of the jobs that made room for it, and so travels in
- * the same commit. When a claim brought less than it asked for, the loop sleeps until a hint says that jobs became ready, the
- * store's `nextMs` has passed, or the slow poll comes (1 to 1.5 s): hints may be lost and cost time then, never jobs.
+ * At most one claim is under way. It leaves in the same turn as the settles of the jobs that made
+ * room for it, and so travels in the same commit. When a claim brought less than it asked for, the
+ * loop sleeps until a hint says that jobs became ready, the store's `nextMs` has passed, or the
+ * slow poll comes (1 to 1.5 s): hints may be lost and cost time then, never jobs.
  *
- * What it holds lives in `Leases`, which calls back here (`Holder`); what runs handlers is the `Runner`.
+ * What it holds lives in `Leases`, which calls back here (`Holder`); what runs handlers is the
+ * `Runner`.
  */
 import type { Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
@@ -14,7 +17,7 @@ import { deferred } from "../../core/signal.ts";
 import { isTracing } from "../../core/telemetry.ts";
 import type { Queue } from "../../ports/queue/index.ts";
 import { refusalError, type Placed } from "../../store/group.ts";
-import type { ClaimedJob, QueueSettle, SettleOutcome } from "../../store/ops.ts";
+import type { ClaimedJob, QueueSettle } from "../../store/ops.ts";
 import type { Session } from "../../store/session.ts";
 import {
   Call,
@@ -28,8 +31,8 @@ import type { Leases } from "./leases.ts";
 import { LoopDelay } from "./overload.ts";
 import { claimRetryMs, idleMs, jobsToClaim, PACE, StartRate } from "./pace.ts";
 import { storeOutput } from "./payload.ts";
+import { endingOf, endingOfFailure, type Ending } from "./outcome.ts";
 import { ReadyList } from "./ready.ts";
-import { describeFailure, judgeFailure } from "./retry.ts";
 import type { Rules } from "./rules.ts";
 import type { QueueSettings } from "./settings.ts";
 import type { Tally } from "./tally.ts";
@@ -38,7 +41,10 @@ import type { Tally } from "./tally.ts";
 export interface Runner {
   /** Jobs that one call of the handler takes. */
   readonly batch: number;
-  /** Starts one call. Calls `Loop.completed` or `Loop.failed` for each job, and `Loop.ended` when the handler has let go. */
+  /**
+   * Starts one call. Calls `Loop.completed` or `Loop.failed` for each job, and `Loop.ended` when
+   * the handler has let go.
+   */
   start(call: Call, loop: Loop): void;
 }
 
@@ -87,6 +93,7 @@ export class Loop implements Holder {
   #mayHaveMore = true;
   #hints = 0;
   #troubles = 0;
+  #answeredAtMs: number | undefined;
   #wake: Timer | undefined;
   readonly #rate: StartRate;
   #idle: (() => void)[] = [];
@@ -132,6 +139,10 @@ export class Loop implements Holder {
   get unsettled(): number {
     return this.#unsettled;
   }
+  get sinceClaimMs(): number | null {
+    if (this.#answeredAtMs === undefined) return null;
+    return Math.floor(this.queue.store.clock.monotonicMs() - this.#answeredAtMs);
+  }
   get loopDelayMs(): number {
     return this.#delay.delayMs;
   }
@@ -150,7 +161,10 @@ export class Loop implements Holder {
     this.#pump();
   }
 
-  /** Decides at the end of this turn: handlers that end together make room for one claim, behind their settles. */
+  /**
+   * Decides at the end of this turn: handlers that end together make room for one claim, behind
+   * their settles.
+   */
   #pump(): void {
     if (this.#isPumpDue || this.#isClaiming || this.#isStopping) return;
     this.#isPumpDue = true;
@@ -187,6 +201,7 @@ export class Loop implements Holder {
       if (!answer.ok) throw refusalError(answer.refusal);
       const { claimed, session } = answer;
       this.#troubles = 0;
+      this.#answeredAtMs = this.queue.store.clock.monotonicMs();
       nextMs = claimed.nextMs;
       this.#mayHaveMore = claimed.jobs.length >= max || this.#hints !== hints;
       this.#take(claimed.jobs, session);
@@ -234,7 +249,10 @@ export class Loop implements Holder {
 
   // -------------------------------------------------------------- running
 
-  /** Starts what waits here, as long as slots are free. A handler may end within its start, hence the guard. */
+  /**
+   * Starts what waits here, as long as slots are free. A handler may end within its start, hence
+   * the guard.
+   */
   #fill(): void {
     if (this.#isFilling || this.#isStopping || this.#isPaused) return;
     this.#isFilling = true;
@@ -285,45 +303,23 @@ export class Loop implements Holder {
 
   /** The handler's output, encoded, for a job that is not over. */
   completed(held: HeldJob, result: Data | null): void {
-    if (held.stage !== "over") this.#settle(held, { ...held.settlement("completed"), result });
+    if (held.stage === "over") return;
+    this.#end(held, { op: { ...held.settlement("completed"), result }, failure: undefined });
   }
 
-  /** The handler threw. What it means depends on what it was asked before. */
-  failed(held: HeldJob, error: unknown): void {
+  /** The handler threw. */
+  failed(held: HeldJob, thrown: unknown): void {
     if (held.stage === "over") return;
-    switch (held.cause) {
-      case "drain":
-        return this.#end(held, "released");
-      case "cancel":
-        // No error text: the record keeps the reason that the cancel gave.
-        return this.#end(held, "cancelled");
-      case "timeout":
-        return this.#retryOrDead(held, held.reason);
-      default:
-        return this.#retryOrDead(held, error);
-    }
+    const { random } = this.queue.store;
+    this.#end(held, endingOfFailure(held, thrown, this.settings.retry, random));
   }
 
   /** A payload that can't be read, or an output that can't be stored: no retry can cure it. */
   unusable(held: HeldJob, error: unknown): void {
-    if (held.stage !== "over") this.#end(held, "dead", error);
+    if (held.stage !== "over") this.#end(held, endingOf(held, "dead", error));
   }
 
-  #retryOrDead(held: HeldJob, failure: unknown): void {
-    const { retry } = this.settings;
-    const verdict = judgeFailure(retry, held.claimed, failure, this.queue.store.random);
-    const { outcome, error } = verdict;
-    const delayMs = verdict.outcome === "retry" ? verdict.delayMs : 0;
-    const op = { ...held.settlement(outcome), error, delayMs, holdsKey: retry.holdsKey };
-    this.#settle(held, op, failure);
-  }
-
-  #end(held: HeldJob, outcome: SettleOutcome, failure?: unknown): void {
-    const error = failure === undefined ? null : describeFailure(failure);
-    this.#settle(held, { ...held.settlement(outcome), error }, failure);
-  }
-
-  #settle(held: HeldJob, op: QueueSettle, failure?: unknown): void {
+  #end(held: HeldJob, { op, failure }: Ending): void {
     this.#unsettled++;
     this.#leases.settle(held, op, failure);
   }
@@ -417,7 +413,7 @@ export class Loop implements Holder {
     }
     if (held.stage !== "waiting") return;
     this.#ready.remove(held);
-    this.#end(held, "cancelled");
+    this.#end(held, endingOf(held, "cancelled"));
   }
 
   onLost(held: HeldJob, error: HoldfastError): void {
@@ -441,7 +437,7 @@ export class Loop implements Holder {
 
   /** Gives back what was claimed ahead; it counts as no attempt. */
   #returnReady(): void {
-    for (const held of this.#ready.take(Infinity)) this.#end(held, "released");
+    for (const held of this.#ready.take(Infinity)) this.#end(held, endingOf(held, "released"));
   }
 
   pause(): void {

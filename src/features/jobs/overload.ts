@@ -1,6 +1,7 @@
 /**
- * How late the event loop is: a timer that is due every 100 ms, and how much later it fires. A process whose loop is late can't
- * renew its session in time nor answer anybody; it should finish what it holds and claim no more.
+ * How late the event loop is: a timer that is due every 100 ms, and how much later it fires. A
+ * process whose loop is late can't renew its session in time nor answer anybody; it should finish
+ * what it holds and claim no more.
  */
 import type { Clock, Timer } from "../../core/clock.ts";
 import { PACE } from "./pace.ts";
@@ -44,7 +45,8 @@ export class LoopDelay {
 
   #arm(): void {
     this.#dueMs = this.#clock.monotonicMs() + PACE.sampleMs;
-    // It keeps the process alive: an overloaded or paused worker has no other timer, and must not end unseen.
+    // It keeps the process alive: an overloaded or paused worker has no other timer, and must not
+    // end unseen.
     this.#timer = this.#clock.timer(PACE.sampleMs, () => this.#sample());
   }
 

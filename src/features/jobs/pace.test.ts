@@ -3,8 +3,10 @@ import { describe, expect, test } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { SeededRandom } from "../../core/random.ts";
+import type { HeldJob } from "./job.ts";
 import { LoopDelay } from "./overload.ts";
 import { claimRetryMs, idleMs, jobsToClaim, PACE, StartRate, type Load } from "./pace.ts";
+import { ReadyList } from "./ready.ts";
 
 const count = fc.integer({ min: 0, max: 20_000 });
 
@@ -99,5 +101,38 @@ describe("the delay of the event loop", () => {
     ]);
     delay.stop();
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe("jobs claimed and not started", () => {
+  const job = (n: number) => ({ n }) as unknown as HeldJob;
+  test("leave in the order of their claim, however they are taken and removed", () => {
+    const step = fc.oneof(
+      fc.record({ push: fc.integer({ min: 1, max: 1_500 }) }),
+      fc.record({ take: fc.integer({ min: 0, max: 1_500 }) }),
+      fc.record({ remove: fc.nat() }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+        const list = new ReadyList();
+        let model: HeldJob[] = [];
+        for (const each of steps) {
+          if ("push" in each) {
+            const jobs = Array.from({ length: each.push }, (_, n) => job(n));
+            for (const one of jobs) list.push(one);
+            model.push(...jobs);
+          } else if ("take" in each) {
+            expect(list.take(each.take)).toEqual(model.splice(0, each.take));
+          } else {
+            const one = model[each.remove % Math.max(1, model.length)] ?? job(-1);
+            list.remove(one);
+            model = model.filter((other) => other !== one);
+          }
+          expect(list.size).toBe(model.length);
+          expect(list.first).toBe(model[0]);
+        }
+      }),
+      { numRuns: 50 },
+    );
   });
 });

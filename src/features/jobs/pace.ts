@@ -1,4 +1,7 @@
-/** When a worker claims and how much: pure decisions over its counts. The loop around them is `loop.ts`. */
+/**
+ * When a worker claims and how much: pure decisions over its counts. The loop around them is
+ * `loop.ts`.
+ */
 import { LIMITS } from "../../core/limits.ts";
 import type { Random } from "../../core/random.ts";
 
@@ -33,8 +36,8 @@ export interface Load {
 }
 
 /**
- * How many jobs to claim now; 0: none. With jobs waiting here for a free slot, it claims only when half of what may be claimed
- * ahead is used up, so that a claim carries many jobs rather than one.
+ * How many jobs to claim now; 0: none. With jobs waiting here for a free slot, it claims only when
+ * half of what may be claimed ahead is used up, so that a claim carries many jobs rather than one.
  */
 export function jobsToClaim(load: Load): number {
   const { free, ready, prefetch, unsettled, concurrency } = load;
@@ -44,8 +47,9 @@ export function jobsToClaim(load: Load): number {
 }
 
 /**
- * How many jobs may be claimed ahead: what the worker starts within 20 ms at its present rate, which is that of the last window of
- * 20 ms or more. So jobs that take long are not claimed ahead at all, and wait where every worker can have them.
+ * How many jobs may be claimed ahead: what the worker starts within 20 ms at its present rate,
+ * which is that of the last window of 20 ms or more. So jobs that take long are not claimed ahead
+ * at all, and wait where every worker can have them.
  */
 export class StartRate {
   #windowMs: number;

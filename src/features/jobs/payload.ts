@@ -1,9 +1,10 @@
 /**
  * Values ↔ what the store keeps of them, checked by the queue's schemas on both ways.
  *
- * What is stored is the value as it was given, not as the schema changed it: the schema is applied again when it is read, so
- * that its transforms run once for the reader and its defaults are those of the reader's version. A schema that accepts only
- * what JSON can't carry (a `Date`) refuses its own stored form; use one that reads the stored form.
+ * What is stored is the value as it was given, not as the schema changed it: the schema is applied
+ * again when it is read, so that its transforms run once for the reader and its defaults are those
+ * of the reader's version. A schema that accepts only what JSON can't carry (a `Date`) refuses its
+ * own stored form; use one that reads the stored form.
  *
  * Synchronous schemas cost no promise: every function here gives a promise only if the schema did.
  */
@@ -26,8 +27,8 @@ function then<T, U>(value: Maybe<T>, next: (value: T) => U): Maybe<U> {
 }
 
 /**
- * Checks an input and encodes it. Throws (or rejects with) `INVALID_DATA` (schema, no stored form, a key that is none) or
- * `TOO_LARGE`.
+ * Checks an input and encodes it. Throws (or rejects with) `INVALID_DATA` (schema, no stored form,
+ * a key that is none) or `TOO_LARGE`.
  */
 export function prepareInput(settings: QueueSettings, input: unknown): Maybe<Prepared> {
   const checked = validate(settings.input, input, `the input of queue "${settings.name}"`);
@@ -85,13 +86,18 @@ export function decode(settings: QueueSettings, data: Data, what: string): unkno
   }
 }
 
-/** What the handler sees of a stored payload. Throws (or rejects with) `CORRUPT` or `INVALID_DATA`. */
+/**
+ * What the handler sees of a stored payload. Throws (or rejects with) `CORRUPT` or `INVALID_DATA`.
+ */
 export function readInput(settings: QueueSettings, payload: Data): unknown {
   const value = decode(settings, payload, "payload");
   return validate(settings.input, value, `the stored input of queue "${settings.name}"`);
 }
 
-/** What is stored of a handler's output; null for `undefined`. Throws (or rejects with) `INVALID_DATA` or `TOO_LARGE`. */
+/**
+ * What is stored of a handler's output; null for `undefined`. Throws (or rejects with)
+ * `INVALID_DATA` or `TOO_LARGE`.
+ */
 export function storeOutput(settings: QueueSettings, output: unknown): Maybe<Data | null> {
   const { output: schema } = settings;
   const toData = (): Data | null =>
@@ -100,7 +106,10 @@ export function storeOutput(settings: QueueSettings, output: unknown): Maybe<Dat
   return then(validate(schema, output, `the output of queue "${settings.name}"`), toData);
 }
 
-/** A stored result as the awaiting side sees it. Throws (or rejects with) `CORRUPT` or `INVALID_DATA`. */
+/**
+ * A stored result as the awaiting side sees it. Throws (or rejects with) `CORRUPT` or
+ * `INVALID_DATA`.
+ */
 export function readOutput(settings: QueueSettings, result: Data | null): unknown {
   const value = result === null ? undefined : decode(settings, result, "result");
   return validate(settings.output, value, `the stored output of queue "${settings.name}"`);

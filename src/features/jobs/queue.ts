@@ -43,8 +43,8 @@ import { checkBatch, checkWork, Worker, type BatchOptions, type WorkOptions } fr
 export class AddedJob<O> {
   readonly id: string;
   /**
-   * `"added"`: it is new; `"exists"`: a job of that id and input was there; `"deduped"`: the dedupe key's first job stands;
-   * `"replaced"`: its input was replaced.
+   * `"added"`: it is new; `"exists"`: a job of that id and input was there; `"deduped"`: the dedupe
+   * key's first job stands; `"replaced"`: its input was replaced.
    */
   readonly status: Enqueued["status"];
   readonly #queue: { result(id: string, wait?: Wait): Promise<O> };
@@ -76,8 +76,9 @@ export interface QueueStats {
 /** Ops of this queue for groups with other ops, of this queue's partition. */
 export interface JobOps<I> {
   /**
-   * The op that adds a job: commit it with `store.commit`, or as a follow-up with `job.complete`. Throws what `add` throws for
-   * wrong options and inputs, and `UNSUPPORTED` if the schema is asynchronous.
+   * The op that adds a job: commit it with `store.commit`, or as a follow-up with `job.complete`.
+   * Throws what `add` throws for wrong options and inputs, and `UNSUPPORTED` if the schema is
+   * asynchronous.
    */
   add(input: I, options?: AddOptions): Placed<QueueEnqueue>;
 }
@@ -98,8 +99,8 @@ function waitOf(options: Wait | undefined): Wait | undefined {
 }
 
 /**
- * A queue on one store: `hf.open(definition)`. `I` is what `add` takes, `P` what the handler sees, `R` what it returns, `O` what
- * the awaiting side gets.
+ * A queue on one store: `hf.open(definition)`. `I` is what `add` takes, `P` what the handler sees,
+ * `R` what it returns, `O` what the awaiting side gets.
  */
 export class JobQueue<I, P = I, O = unknown, R = O> {
   readonly name: string;
@@ -134,11 +135,14 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   /**
    * Adds a job.
    *
-   * Guarantee: once it resolves the job is never lost, to the degree that `store.durability()` says, and it runs at least once.
-   * An add whose outcome is unknown is sent again under the same id, so that it is added once.
-   * Errors: `INVALID_DATA` and `TOO_LARGE` (input), `ALREADY_EXISTS` (`id` taken by a job with another input), `OVERLOADED`
-   * (`maxWaiting`, or too much waits for the store), `UNAVAILABLE`, `TIMEOUT`; `TypeError` and `RangeError` for options.
-   * On abort: a job that has not left is not added; else it may have been. Complexity: a share of one round trip.
+   * Guarantee: once it resolves the job is never lost, to the degree that `store.durability()`
+   * says, and it runs at least once. An add whose outcome is unknown is sent again under the same
+   * id, so that it is added once.
+   * Errors: `INVALID_DATA` and `TOO_LARGE` (input), `ALREADY_EXISTS` (`id` taken by a job with
+   * another input), `OVERLOADED` (`maxWaiting`, or too much waits for the store), `UNAVAILABLE`,
+   * `TIMEOUT`; `TypeError` and `RangeError` for options.
+   * On abort: a job that has not left is not added; else it may have been. Complexity: a share of
+   * one round trip.
    */
   async add(input: I, options?: AddCallOptions): Promise<AddedJob<O>> {
     checkAddCall(options, this.#store.capabilities.engine);
@@ -156,9 +160,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   /**
    * Adds up to 100,000 jobs, in order. All are validated before anything is written.
    *
-   * Guarantee: up to 1,000 jobs and 1 MiB of payload are one group: all or nothing. More are cut into such groups, which commit
-   * one after another: after a failure the first `details.added` jobs were added, none after the group that failed, and of
-   * that group the error's `outcome` tells. With `id` the whole call may be repeated safely.
+   * Guarantee: up to 1,000 jobs and 1 MiB of payload are one group: all or nothing. More are cut
+   * into such groups, which commit one after another: after a failure the first `details.added`
+   * jobs were added, none after the group that failed, and of that group the error's `outcome`
+   * tells. With `id` the whole call may be repeated safely.
    * Errors: as `add`; `details.index` names the input that is wrong.
    */
   async addMany(
@@ -205,17 +210,25 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   }
 
   /**
-   * Adds a job inside the caller's own synchronous SQLite transaction: it is there if and when that commits. `tx` is the
-   * better-sqlite3 database in whose transaction this is called. Gives the job's id.
+   * Adds a job inside the caller's own synchronous SQLite transaction: it is there if and when that
+   * commits. `tx` is the better-sqlite3 database in whose transaction this is called. What an `id`
+   * or `dedupe` makes of it is decided when the store takes it in, after the commit: `status` is
+   * "added" in any case.
    *
-   * Errors: `UNSUPPORTED` on other engines and for asynchronous schemas; what `add` throws for wrong options and inputs.
+   * Errors: `UNSUPPORTED` on other engines and for asynchronous schemas; what `add` throws for
+   * wrong options and inputs.
    */
   addIn(tx: unknown, input: I, options?: AddOptions): AddedJob<O> {
     checkAddOptions(options);
     const op = enqueueOp(this.#context(), this.#prepareNow(input, "addIn"), options);
     this.#store.enqueueIn(tx, this.#queue.partition, [op]);
     this.#rules.sendAhead();
-    return new AddedJob<O>(this, { id: op.id, seq: 0, status: "added" });
+    const result = async (id: string, wait?: Wait): Promise<O> => {
+      // The next commit after the caller's takes the job in; until then nobody sees it.
+      await this.#rules.touch(wait);
+      return this.result(id, wait);
+    };
+    return new AddedJob<O>({ result }, { id: op.id, seq: 0, status: "added" });
   }
 
   #context(mayRepeat = false): EnqueueContext {
@@ -251,9 +264,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   /**
    * Works on the queue's jobs until the worker is closed.
    *
-   * Guarantee: at least once for each job; jobs of one key one after another, in the order of their adding. A handler's outcome
-   * is written under its fencing token: one whose lease was lost changes nothing. What a handler returns is stored as the
-   * result; what it throws is a failed attempt (see `retry`), `permanent(error)` one without retry.
+   * Guarantee: at least once for each job; jobs of one key one after another, in the order of their
+   * adding. A handler's outcome is written under its fencing token: one whose lease was lost
+   * changes nothing. What a handler returns is stored as the result; what it throws is a failed
+   * attempt (see `retry`), `permanent(error)` one without retry.
    * Errors: `TypeError` and `RangeError` for options, `CLOSED`.
    */
   work(handler: Handler<P, R>, options?: WorkOptions): Worker {
@@ -279,8 +293,9 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   /**
    * The result of a job, once it is completed.
    *
-   * Errors: `FAILED` (it ended dead or cancelled; details: `state`, `error`), `NOT_FOUND` (it was never there, or was kept no
-   * longer than `keep` says), `TIMEOUT`, `CLOSED`; the signal's reason. On abort: the job goes on.
+   * Errors: `FAILED` (it ended dead or cancelled; details: `state`, `error`), `NOT_FOUND` (it was
+   * never there, or was kept no longer than `keep` says), `TIMEOUT`, `CLOSED`; the signal's reason.
+   * On abort: the job goes on.
    */
   async result(id: string, wait?: Wait): Promise<O> {
     const view = await this.#results.wait(id, wait);
@@ -310,8 +325,8 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   }
 
   /**
-   * Jobs that changed after the cursor, each with its last state. `isResync`: the cursor is older than what is kept; list anew,
-   * then go on from the cursor given.
+   * Jobs that changed after the cursor, each with its last state. `isResync`: the cursor is older
+   * than what is kept; list anew, then go on from the cursor given.
    */
   changes(
     cursor: number,
@@ -323,9 +338,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   // -------------------------------------------------------------- steering
 
   /**
-   * Cancels a job: a waiting one is finished at once (`"cancelled"`); the holder of a running one is told (`"requested"`), its
-   * signal aborts wherever it runs, within a third of the session's TTL at the latest. A job that completes nevertheless is
-   * completed. Durable either way. `"finished"`: too late; `"missing"`: there is none.
+   * Cancels a job: a waiting one is finished at once (`"cancelled"`); the holder of a running one
+   * is told (`"requested"`), its signal aborts wherever it runs, within a third of the session's
+   * TTL at the latest. A job that completes nevertheless is completed. Durable either way.
+   * `"finished"`: too late; `"missing"`: there is none.
    */
   cancel(
     id: string,
@@ -334,12 +350,17 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     return this.#queue.cancel(id, options);
   }
 
-  /** Makes one dead job ready again, its attempts at zero. False: there is no dead job of that id. */
+  /**
+   * Makes one dead job ready again, its attempts at zero. False: there is no dead job of that id.
+   */
   async retry(id: string, wait?: Wait): Promise<boolean> {
     return (await this.#queue.redrive({ ...wait, ids: [id] })) === 1;
   }
 
-  /** Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest. Gives how many. */
+  /**
+   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest.
+   * Gives how many.
+   */
   redrive(
     options?: BulkOptions & { readonly ids?: readonly string[] | undefined },
   ): Promise<number> {

@@ -36,7 +36,7 @@ describe("an awaited result", () => {
     const added = await jobs.add(21);
     const elsewhere = (await world.process()).store.handle(numbers);
     await using _ = elsewhere.work((n) => n * 2);
-    expect(await added.result()).toBe(42);
+    expect(await world.pass(added.result())).toBe(42);
     expect(await added.result()).toBe(42);
     expect(await elsewhere.result(added.id)).toBe(42);
   });

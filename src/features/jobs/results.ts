@@ -1,9 +1,11 @@
 /**
- * Awaited results: one hub a queue, whatever the number of callers. While somebody waits it listens for hints that jobs finished,
- * and reads all awaited jobs together; hints may be lost, so it also looks every second.
+ * Awaited results: one hub a queue, whatever the number of callers. While somebody waits it listens
+ * for hints that jobs finished, and reads all awaited jobs together; hints may be lost, so it also
+ * looks every second.
  *
- * Cost: with n ids awaited a look reads n rows. Looks follow each other no faster than one in five of the time is spent
- * reading, so that many waiters and many hints do not turn into a load of their own.
+ * Cost: with n ids awaited a look reads n rows. Looks follow each other no faster than one in five
+ * of the time is spent reading, so that many waiters and many hints do not turn into a load of
+ * their own.
  */
 import type { Timer } from "../../core/clock.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
@@ -39,7 +41,10 @@ export class ResultHub {
     return this.#waiters.size;
   }
 
-  /** The job once it is completed; rejects with `FAILED`, `NOT_FOUND`, `TIMEOUT`, or the signal's reason. */
+  /**
+   * The job once it is completed; rejects with `FAILED`, `NOT_FOUND`, `TIMEOUT`, or the signal's
+   * reason.
+   */
   async wait(id: string, wait?: Wait): Promise<JobView> {
     checkWait(wait);
     const waiter = deferred<JobView>();

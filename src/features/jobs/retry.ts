@@ -1,8 +1,9 @@
 /**
- * What a failed attempt leads to: another try after a while, or the dead letters. Pure: the store does the counting and the
- * waiting, by its own clock.
+ * What a failed attempt leads to: another try after a while, or the dead letters. Pure: the store
+ * does the counting and the waiting, by its own clock.
  *
- * Backoff is exponential with full jitter: retry n waits a time drawn evenly from [0, min(maxMs, initialMs × factor^(n-1))].
+ * Backoff is exponential with full jitter: retry n waits a time drawn evenly from [0, min(maxMs,
+ * initialMs × factor^(n-1))].
  * Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  */
 import { describeError, isHoldfastError } from "../../core/errors.ts";
@@ -17,7 +18,10 @@ export interface BackoffOptions {
   readonly factor?: number | undefined;
   /** The greatest bound. Integer milliseconds, at least `initialMs`; default 60,000. */
   readonly maxMs?: number | undefined;
-  /** `"full"` draws each wait evenly from 0 to the bound; `"none"` waits the bound itself. Default `"full"`. */
+  /**
+   * `"full"` draws each wait evenly from 0 to the bound; `"none"` waits the bound itself. Default
+   * `"full"`.
+   */
   readonly jitter?: "full" | "none" | undefined;
 }
 
@@ -25,14 +29,14 @@ export interface RetryOptions {
   /** Attempts in all, the first one included; 1 means no retry. Default 5. */
   readonly attempts?: number | undefined;
   /**
-   * Deliveries in all: attempts, and leases lost by a process that died or was paused. It stops a job that kills its process
-   * before it can fail. At least `attempts`; default `attempts` + 15.
+   * Deliveries in all: attempts, and leases lost by a process that died or was paused. It stops a
+   * job that kills its process before it can fail. At least `attempts`; default `attempts` + 15.
    */
   readonly deliveries?: number | undefined;
   readonly backoff?: BackoffOptions | undefined;
   /**
-   * What a waiting retry does to its key. `"hold"`: later jobs of the key wait for it, so that order holds through failures.
-   * `"release"`: they may pass meanwhile. Default `"hold"`.
+   * What a waiting retry does to its key. `"hold"`: later jobs of the key wait for it, so that
+   * order holds through failures. `"release"`: they may pass meanwhile. Default `"hold"`.
    */
   readonly key?: "hold" | "release" | undefined;
 }
@@ -99,7 +103,10 @@ function checkBackoff(options: BackoffOptions | undefined): Backoff {
   };
 }
 
-/** How long the retry after this failed attempt (1 is the first) waits: whole milliseconds, 0 to `maxMs`. */
+/**
+ * How long the retry after this failed attempt (1 is the first) waits: whole milliseconds, 0 to
+ * `maxMs`.
+ */
 export function retryDelayMs(policy: RetryPolicy, attempt: number, random: Random): number {
   // The power may overflow to Infinity, which the bound cuts; 0 × Infinity would be NaN.
   const grown = policy.initialMs === 0 ? 0 : policy.initialMs * policy.factor ** (attempt - 1);
@@ -119,7 +126,8 @@ export class PermanentError extends Error {
 }
 
 /**
- * Marks a failure as one that no retry can cure: a handler that throws it sends its job to the dead letters at once.
+ * Marks a failure as one that no retry can cure: a handler that throws it sends its job to the dead
+ * letters at once.
  *
  * ```ts
  * if (response.status === 404) throw permanent("There is no such customer");
@@ -135,7 +143,10 @@ export function isPermanent(error: unknown): boolean {
   return typeof error === "object" && error !== null && PERMANENT in error;
 }
 
-/** One line for the record. What was thrown may be anything, even something that throws when looked at. */
+/**
+ * One line for the record. What was thrown may be anything, even something that throws when looked
+ * at.
+ */
 export function describeFailure(error: unknown): string {
   try {
     if (isPermanent(error)) return (error as Error).message.slice(0, LIMITS.errorChars);
@@ -151,8 +162,9 @@ export type Verdict =
   | { readonly outcome: "dead"; readonly error: string };
 
 /**
- * Decides: dead if the failure is permanent or the attempts or deliveries are used up, else a retry. An error that names its own
- * `retryAfterMs` (`LIMITED`, `OVERLOADED` ...) is not tried again before that.
+ * Decides: dead if the failure is permanent or the attempts or deliveries are used up, else a
+ * retry. An error that names its own `retryAfterMs` (`LIMITED`, `OVERLOADED` ...) is not tried
+ * again before that.
  */
 export function judgeFailure(
   policy: RetryPolicy,

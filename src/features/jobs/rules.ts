@@ -1,7 +1,10 @@
-/** The queue's rules on their way to the store: sent in front of the first group that uses the queue, until one was committed. */
+/**
+ * The queue's rules on their way to the store: sent in front of the first group that uses the
+ * queue, until one was committed.
+ */
 import type { Wait } from "../../core/signal.ts";
 import type { Store } from "../../store/store.ts";
-import type { Committed } from "../../store/group.ts";
+import { resultsOf, type Committed } from "../../store/group.ts";
 import type { Op, QueueConfigure } from "../../store/ops.ts";
 
 export class Rules {
@@ -17,7 +20,10 @@ export class Rules {
     this.#configure = configure;
   }
 
-  /** Commits the ops in the queue's partition, behind the rules if the store does not have them from us yet. */
+  /**
+   * Commits the ops in the queue's partition, behind the rules if the store does not have them from
+   * us yet.
+   */
   commit<const O extends readonly Op[]>(ops: O, wait?: Wait): Promise<Committed<O>> {
     if (this.#isKnown) return this.#store.commit(this.#partition, ops, wait);
     return this.#first(ops, wait);
@@ -39,6 +45,14 @@ export class Rules {
       { ok: true }
     >["results"];
     return { ok: true, revision: committed.revision, results };
+  }
+
+  /**
+   * A commit that changes nothing (if the rules are the store's): all that was committed before it
+   * is seen after it.
+   */
+  async touch(wait?: Wait): Promise<void> {
+    resultsOf(await this.#store.commit(this.#partition, [this.#configure], wait));
   }
 
   /** Sends the rules ahead of a group that somebody else will commit. */

@@ -1,4 +1,7 @@
-/** Calling handlers: one job a call, or a batch. What they return or throw goes to the loop as one outcome for each job. */
+/**
+ * Calling handlers: one job a call, or a batch. What they return or throw goes to the loop as one
+ * outcome for each job.
+ */
 import { ATTRIBUTES, inSpan, SpanKind } from "../../core/telemetry.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { Completion, type Call, type HeldJob, type Job } from "./job.ts";
@@ -17,12 +20,16 @@ export interface BatchItem<P, R = unknown> {
 }
 /** The batch as a whole. */
 export interface Batch {
-  /** Aborts when all of the batch must stop: timeout, the end of a drain, a lost lease. A cancel aborts its job's own signal. */
+  /**
+   * Aborts when all of the batch must stop: timeout, the end of a drain, a lost lease. A cancel
+   * aborts its job's own signal.
+   */
   readonly signal: AbortSignal;
 }
 /**
- * Gives one settled result for each item, in their order (what `Promise.allSettled` gives), or nothing: then all are completed.
- * If it throws, every job of the batch that is not completed yet has failed.
+ * Gives one settled result for each item, in their order (what `Promise.allSettled` gives), or
+ * nothing: then all are completed. If it throws, every job of the batch that is not completed yet
+ * has failed.
  */
 export type BatchHandler<P, R> = (
   items: readonly BatchItem<P, R>[],

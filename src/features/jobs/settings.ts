@@ -1,6 +1,6 @@
 /**
- * The options of a queue: validated once, when the definition is made, with every default filled in; and the rules that the store
- * keeps for the queue, derived from them.
+ * The options of a queue: validated once, when the definition is made, with every default filled
+ * in; and the rules that the store keeps for the queue, derived from them.
  */
 import {
   jsonCodec,
@@ -27,20 +27,31 @@ export interface RateOptions {
   /** Integer milliseconds, at least 1. */
   readonly perMs: number;
   /**
-   * Starts that may come at once after a pause. At least 1; default: what falls into 50 ms at the full rate, at least 1.
-   * In any span of t ms at most `burst + count × t / perMs` jobs start.
+   * Starts that may come at once after a pause. At least 1; default: what falls into 50 ms at the
+   * full rate, at least 1. In any span of t ms at most `burst + count × t / perMs` jobs start.
    */
   readonly burst?: number | undefined;
-  /** `"queue"`: the rate is the whole queue's; `"key"`: each key has the rate to itself. Default `"queue"`. */
+  /**
+   * `"queue"`: the rate is the whole queue's; `"key"`: each key has the rate to itself. Default
+   * `"queue"`.
+   */
   readonly per?: "queue" | "key" | undefined;
 }
 
 export interface QueueOptions<SI extends Schema, SO extends Schema | undefined> {
-  /** Checked when a job is added (before anything is written) and again before its handler sees it. */
+  /**
+   * Checked when a job is added (before anything is written) and again before its handler sees it.
+   */
   readonly input: SI;
-  /** Checks what the handler returned before the job is completed, and again when the result is read. Without it: anything. */
+  /**
+   * Checks what the handler returned before the job is completed, and again when the result is
+   * read. Without it: anything.
+   */
   readonly output?: SO;
-  /** The job's key: jobs of one key run in the order of their adding. 1 to 200 characters; undefined: no order. */
+  /**
+   * The job's key: jobs of one key run in the order of their adding. 1 to 200 characters;
+   * undefined: no order.
+   */
   readonly key?: ((input: SchemaOutput<SI>) => string | undefined) | undefined;
   readonly concurrency?:
     | {
@@ -54,11 +65,16 @@ export interface QueueOptions<SI extends Schema, SO extends Schema | undefined> 
   readonly retry?: RetryOptions | undefined;
   /** One attempt. Integer milliseconds, at least 1; default 1 hour. */
   readonly timeoutMs?: number | undefined;
-  /** How long a handler may take to stop once its signal was aborted, before it is given up. Default 2,000. */
+  /**
+   * How long a handler may take to stop once its signal was aborted, before it is given up. Default
+   * 2,000.
+   */
   readonly graceMs?: number | undefined;
   readonly priority?:
     | {
-        /** One step of priority counts as this much waiting. Integer milliseconds; default 60,000. */
+        /**
+         * One step of priority counts as this much waiting. Integer milliseconds; default 60,000.
+         */
         readonly ageMs?: number | undefined;
       }
     | undefined;

@@ -45,10 +45,11 @@ describe("cancel", () => {
         job.signal.addEventListener("abort", () => reject(job.signal.reason as Error));
       });
     });
-    const job = await started.promise;
+    const job = await world.pass(started.promise);
+    const aborted = new Promise((resolve) => job.signal.addEventListener("abort", resolve));
     expect(await jobs.cancel(added.id, { reason: "fraud" })).toBe("requested");
     expect((await jobs.get(added.id))?.isCancelRequested).toBe(true);
-    await until(() => job.signal.aborted);
+    await world.pass(aborted);
     expect(job.signal.reason).toMatchObject({ code: "CLOSED", details: { why: "cancelled" } });
     await until(() => worker.stats.cancelled === 1);
     expect(await jobs.get(added.id)).toMatchObject({

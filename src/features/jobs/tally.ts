@@ -13,7 +13,10 @@ export interface EventJob {
 }
 
 export type WorkerEvent =
-  /** An attempt failed, and the store has it: `state` is what the job is now ("scheduled": it will be tried again). */
+  /**
+   * An attempt failed, and the store has it: `state` is what the job is now ("scheduled": it will
+   * be tried again).
+   */
   | {
       readonly type: "failed";
       readonly job: EventJob;
@@ -22,9 +25,15 @@ export type WorkerEvent =
     }
   /** The lease was lost (the process was paused, or cut off): the job goes to another worker. */
   | { readonly type: "lost"; readonly job: EventJob; readonly error: unknown }
-  /** A handler did not stop within `graceMs` of being asked to, and was given up; it may still be running. */
+  /**
+   * A handler did not stop within `graceMs` of being asked to, and was given up; it may still be
+   * running.
+   */
   | { readonly type: "abandoned"; readonly job: EventJob }
-  /** The store could not be asked for jobs, or could not take an outcome; it is tried again where that can help. */
+  /**
+   * The store could not be asked for jobs, or could not take an outcome; it is tried again where
+   * that can help.
+   */
   | { readonly type: "trouble"; readonly during: "claim" | "settle"; readonly error: unknown }
   /** The event loop is late: no jobs are claimed until it has recovered. */
   | { readonly type: "overloaded"; readonly loopDelayMs: number }

@@ -1,4 +1,7 @@
-/** What goes wrong between a worker and its store: lost sessions, crashes, lost replies, refusals, an overloaded process. */
+/**
+ * What goes wrong between a worker and its store: lost sessions, crashes, lost replies, refusals,
+ * an overloaded process.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
@@ -200,9 +203,12 @@ describe("a store that is down", () => {
   test("claims are tried again with growing, jittered pauses, and work goes on when it is back", async () => {
     const jobs = process.store.handle(numbers);
     await using worker = jobs.work((n) => n);
-    await turns();
+    expect(worker.stats.sinceClaimMs).toBeNull();
+    await world.clock.advance(3_000);
+    expect(worker.stats.sinceClaimMs).toBeLessThanOrEqual(1_500);
     process.isDown = true;
     await world.clock.advance(30_000);
+    expect(worker.stats.sinceClaimMs).toBeGreaterThanOrEqual(30_000);
     process.isDown = false;
     const added = await jobs.add(5);
     for (let i = 0; i < 10; i++) await world.clock.advance(1_000);
@@ -222,6 +228,25 @@ describe("a store that is down", () => {
     await process.store.seal("default", { isSealed: false, movedTo: null });
     gate.resolve();
     await worker.close();
+  });
+  test("an outcome that the store can't take is told, and its job ends with the session", async () => {
+    const jobs = process.store.handle(numbers);
+    const added = await jobs.add(1);
+    const gate = deferred<void>();
+    const events: WorkerEvent[] = [];
+    const worker = jobs.work(() => gate.promise, { observe: (event) => events.push(event) });
+    await until(() => worker.stats.running === 1);
+    await process.store.seal("default", { isSealed: true, movedTo: null });
+    gate.resolve();
+    await until(() => events.some((event) => event.type === "trouble"));
+    expect(events).toMatchObject([
+      { type: "trouble", during: "settle", error: { code: "MOVED", outcome: "not-applied" } },
+    ]);
+    await process.store.seal("default", { isSealed: false, movedTo: null });
+    await worker.close();
+    await process.store.close();
+    const other = (await world.process()).store.handle(numbers);
+    expect(await other.get(added.id)).toMatchObject({ state: "ready", attempts: 0 });
   });
   test("a worker of a store that is closed is refused", async () => {
     const jobs = process.store.handle(numbers);

@@ -1,10 +1,12 @@
 /**
  * A worker: a loop that claims jobs and calls a handler, until it is closed.
  *
- * running    Claims and runs. `pause()` stops claiming, in this worker alone, and gives back what was claimed ahead.
- * draining   `close()` was called, the signal aborted, the store closes, or the store refuses for good. Nothing more is
- *            claimed, what was claimed ahead goes back at once. Handlers may end within `drainMs`; then they are aborted, and
- *            after `graceMs` given up and their jobs handed back, which counts as no attempt.
+ * running    Claims and runs. `pause()` stops claiming, in this worker alone, and gives back what
+ *            was claimed ahead.
+ * draining   `close()` was called, the signal aborted, the store closes, or the store refuses for
+ *            good. Nothing more is claimed, what was claimed ahead goes back at once. Handlers may
+ *            end within `drainMs`; then they are aborted, and after `graceMs` given up and their
+ *            jobs handed back, which counts as no attempt.
  * closed     `done` has resolved. Ends within `drainMs` + 2 × `graceMs`.
  */
 import type { Timer } from "../../core/clock.ts";
@@ -30,16 +32,23 @@ export interface WorkOptions {
   /** Handlers that run at once in this worker: 1 to 10,000; default 10. */
   readonly concurrency?: number | undefined;
   /**
-   * Jobs that may be claimed ahead, at most: 0 to 10,000; default as many as run at once. How many really are is what the worker
-   * would start within 20 ms; one that could not be started within 1 s is given back. Always 0 for queues with `rate` or
-   * `concurrency.max`, whose limits a claimed job uses up.
+   * Jobs that may be claimed ahead, at most: 0 to 10,000; default 1,000. How many really are is
+   * what the worker would start within 20 ms at its present rate; one that could not be started
+   * within 1 s is given back. Always 0 for queues with `rate` or `concurrency.max`, whose limits a
+   * claimed job uses up.
    */
   readonly prefetch?: number | undefined;
   /** Closes the worker. */
   readonly signal?: AbortSignal | undefined;
-  /** How long handlers may go on once the worker closes. Default 3/4 of the store's `drainMs` (15 s of 20 s). */
+  /**
+   * How long handlers may go on once the worker closes. Default 3/4 of the store's `drainMs` (15 s
+   * of 20 s).
+   */
   readonly drainMs?: number | undefined;
-  /** The event loop's delay above which nothing is claimed. Integer milliseconds; default 200; null: never. */
+  /**
+   * The event loop's delay above which nothing is claimed. Integer milliseconds; default 200; null:
+   * never.
+   */
   readonly maxLoopDelayMs?: number | null | undefined;
   /** Told of failures and troubles as they happen; what it throws is ignored. */
   readonly observe?: ((event: WorkerEvent) => void) | undefined;
@@ -59,6 +68,11 @@ export interface WorkerStats extends WorkerCounts {
   readonly prefetched: number;
   /** Outcomes that the store has not answered yet. */
   readonly unsettled: number;
+  /**
+   * Since the store last answered a claim; null: never yet. A worker that has room for more is
+   * healthy while this is below a few seconds.
+   */
+  readonly sinceClaimMs: number | null;
   readonly loopDelayMs: number;
   readonly isOverloaded: boolean;
   readonly isPaused: boolean;
@@ -68,6 +82,7 @@ export const WORKER_DEFAULTS = {
   concurrency: 10,
   batch: 100,
   batchConcurrency: 1,
+  prefetch: 1_000,
   maxLoopDelayMs: 200,
 } as const;
 
@@ -123,7 +138,7 @@ function checkShared(
 ): WorkerSettings {
   const { prefetch, signal, drainMs, maxLoopDelayMs, observe } = options ?? {};
   const concurrency = checkInteger("concurrency", calls, 1, CONCURRENCY_MAX);
-  const ahead = prefetch ?? Math.min(CONCURRENCY_MAX, concurrency * batch);
+  const ahead = prefetch ?? WORKER_DEFAULTS.prefetch;
   checkInteger("prefetch", ahead, 0, CONCURRENCY_MAX);
   if (signal !== undefined && !(signal instanceof AbortSignal)) {
     throw new TypeError(expected("signal", "an AbortSignal", signal));
@@ -145,11 +160,14 @@ function checkShared(
   };
 }
 
-/** What `work()` gives. It is closed by `close()`, by its signal, at the end of `await using`, or with its store. */
+/**
+ * What `work()` gives. It is closed by `close()`, by its signal, at the end of `await using`, or
+ * with its store.
+ */
 export class Worker extends Lifetime {
   /**
-   * Resolves when the worker has closed and nothing of it runs; rejects with the store's error if that is what ended it (`MOVED`,
-   * `MISCONFIGURED` ...).
+   * Resolves when the worker has closed and nothing of it runs; rejects with the store's error if
+   * that is what ended it (`MOVED`, `MISCONFIGURED` ...).
    */
   readonly done: Promise<void>;
   readonly #loop: Loop;
@@ -194,6 +212,7 @@ export class Worker extends Lifetime {
       running: loop.running,
       prefetched: loop.ready,
       unsettled: loop.unsettled,
+      sinceClaimMs: loop.sinceClaimMs,
       loopDelayMs: loop.loopDelayMs,
       isOverloaded: loop.isOverloaded,
       isPaused: loop.isPaused,
@@ -229,7 +248,10 @@ export class Worker extends Lifetime {
     this.#leave();
   }
 
-  /** Drains, then aborts what is left; the bound is stated above. Calling it again gives the same promise. */
+  /**
+   * Drains, then aborts what is left; the bound is stated above. Calling it again gives the same
+   * promise.
+   */
   override close(): Promise<void> {
     const closing = super.close();
     if (this.#isEnding) return closing;

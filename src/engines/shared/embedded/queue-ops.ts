@@ -155,8 +155,8 @@ export function settle(scope: Scope, op: QueueSettle): JobState {
     scope.tables.saveJob(job);
     return "ready";
   }
-  if (op.error !== null) job.error = op.error;
   if (op.outcome === "completed") return end(scope, queue, job, "completed", op.result);
+  if (op.error !== null) job.error = op.error;
   if (op.outcome === "retry" && !lease.isCancelRequested) return retry(scope, queue, job, op);
   if (op.outcome !== "cancelled") job.attempts++;
   scope.tables.saveJob(job);

@@ -1,0 +1,37 @@
+/**
+ * From how a handler ended to the op that settles its job. Pure, but for the draw of the jitter.
+ */
+import type { Random } from "../../core/random.ts";
+import type { QueueSettle, SettleOutcome } from "../../store/ops.ts";
+import type { HeldJob } from "./job.ts";
+import { describeFailure, judgeFailure, type RetryPolicy } from "./retry.ts";
+
+export interface Ending {
+  readonly op: QueueSettle;
+  /** What the attempt failed of, for the observer; absent where it did not fail. */
+  readonly failure: unknown;
+}
+
+/** An ending that no rule decides: given back, cancelled, or dead of what no retry can cure. */
+export function endingOf(held: HeldJob, outcome: SettleOutcome, failure?: unknown): Ending {
+  const error = failure === undefined ? null : describeFailure(failure);
+  return { op: { ...held.settlement(outcome), error }, failure };
+}
+
+/** The handler threw, or was given up. What that means depends on what it was asked before. */
+export function endingOfFailure(
+  held: HeldJob,
+  thrown: unknown,
+  retry: RetryPolicy,
+  random: Random,
+): Ending {
+  if (held.cause === "drain") return endingOf(held, "released");
+  // No error text: the record keeps the reason that the cancel gave.
+  if (held.cause === "cancel") return endingOf(held, "cancelled");
+  const failure = held.cause === "timeout" ? held.reason : thrown;
+  const verdict = judgeFailure(retry, held.claimed, failure, random);
+  const { outcome, error } = verdict;
+  const delayMs = verdict.outcome === "retry" ? verdict.delayMs : 0;
+  const op = { ...held.settlement(outcome), error, delayMs, holdsKey: retry.holdsKey };
+  return { op, failure: failure ?? new Error("A handler threw nothing") };
+}
