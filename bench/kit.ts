@@ -1,4 +1,7 @@
-/** What every measure shares: turns, medians, CPU time, the disk's own rate, and how a row is printed. */
+/**
+ * What every measure shares: turns, medians, CPU time, the disk's own rate, and how a row is
+ * printed.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, release, tmpdir, totalmem } from "node:os";
@@ -14,7 +17,9 @@ export interface Sample {
 
 export interface Contender {
   readonly name: string;
-  /** Sets up, measures, checks that the work was really done, and cleans up. Throws if it was not. */
+  /**
+   * Sets up, measures, checks that the work was really done, and cleans up. Throws if it was not.
+   */
   run(folder: string): Promise<Sample>;
 }
 

@@ -1,4 +1,7 @@
-/** The other process of `queue.sqlite.latencyAcross`: works the queue and tells how long each job took to arrive. */
+/**
+ * The other process of `queue.sqlite.latencyAcross`: works the queue and tells how long each job
+ * took to arrive.
+ */
 import { open, work } from "./holdfast.ts";
 
 const folder = process.argv[2] as string;

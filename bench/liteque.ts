@@ -1,4 +1,7 @@
-/** liteque 0.8: adds only. Its runner throws at the first dequeue with better-sqlite3 12, so it processes nothing here. */
+/**
+ * liteque 0.8: adds only. Its runner throws at the first dequeue with better-sqlite3 12, so it
+ * processes nothing here.
+ */
 import { join } from "node:path";
 import { buildDBClient, SqliteQueue } from "liteque";
 import { inFlight } from "./holdfast.ts";

@@ -1,4 +1,7 @@
-/** plainjob at its best settings: WAL and synchronous=NORMAL (its own: it doesn't sync at acknowledgement), sixteen workers. */
+/**
+ * plainjob at its best settings: WAL and synchronous=NORMAL (its own: it doesn't sync at
+ * acknowledgement), sixteen workers.
+ */
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { better, defineQueue, defineWorker, JobStatus } from "plainjob";
@@ -83,7 +86,10 @@ export function processAll(jobs: number): Contender {
     name: NAME,
     async run(folder) {
       const queue = open(folder);
-      queue.addMany("bench", Array.from({ length: jobs }, () => PAYLOAD));
+      queue.addMany(
+        "bench",
+        Array.from({ length: jobs }, () => PAYLOAD),
+      );
       const sample = await drain(queue, jobs, () => {});
       queue.close();
       return sample;
@@ -96,7 +102,10 @@ export function processAndAdd(jobs: number): Contender {
     name: NAME,
     async run(folder) {
       const queue = open(folder);
-      queue.addMany("bench", Array.from({ length: jobs }, () => PAYLOAD));
+      queue.addMany(
+        "bench",
+        Array.from({ length: jobs }, () => PAYLOAD),
+      );
       const sample = await drain(queue, jobs, () => void queue.add("next", PAYLOAD));
       check(count(queue, JobStatus.Pending, "next") === jobs, "plainjob follow-ups");
       queue.close();
@@ -105,7 +114,10 @@ export function processAndAdd(jobs: number): Contender {
   };
 }
 
-/** Open loop at `perSecond`, from just before the add to the handler's first line: p99 in ms, polling each 1 ms. */
+/**
+ * Open loop at `perSecond`, from just before the add to the handler's first line: p99 in ms,
+ * polling each 1 ms.
+ */
 export function latency(jobs: number, perSecond: number): Contender {
   return {
     name: `${NAME}, 1 ms poll`,

@@ -1,4 +1,7 @@
-/** A process of `processes.ts`: `saturate` adds and completes as fast as it can, `idle` waits, `hold` takes jobs and never ends them. */
+/**
+ * A process of `processes.ts`: `saturate` adds and completes as fast as it can, `idle` waits,
+ * `hold` takes jobs and never ends them.
+ */
 import { open, work } from "./holdfast.ts";
 import { PAYLOAD } from "./kit.ts";
 

@@ -1,4 +1,6 @@
-/** Measures of several processes on one SQLite file: fairness, idle cost, recovery after kill -9. */
+/**
+ * Measures of several processes on one SQLite file: fairness, idle cost, recovery after kill -9.
+ */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -36,7 +38,10 @@ function gone(child: ChildProcess): Promise<void> {
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Four processes that each add and complete jobs as fast as they can, for `seconds`: busiest over idlest. */
+/**
+ * Four processes that each add and complete jobs as fast as they can, for `seconds`: busiest over
+ * idlest.
+ */
 function fairness(seconds: number): Contender {
   return {
     name: "holdfast",
@@ -92,7 +97,10 @@ function idle(seconds: number): Contender {
   };
 }
 
-/** From kill -9 of a process that holds 10 jobs until the last of them runs elsewhere, with a session of 2 s, in ms. */
+/**
+ * From kill -9 of a process that holds 10 jobs until the last of them runs elsewhere, with a
+ * session of 2 s, in ms.
+ */
 function recovery(): Contender {
   return {
     name: "holdfast",

@@ -48,8 +48,14 @@ function addMany(jobs: number, chunk: number): Contender {
   };
 }
 
-/** Fills the queue, then times from the worker's start until the last job is stored as completed. */
-async function drain(hf: Holdfast, jobs: number, handle: () => Promise<void> | void): Promise<Sample> {
+/**
+ * Fills the queue, then times from the worker's start until the last job is stored as completed.
+ */
+async function drain(
+  hf: Holdfast,
+  jobs: number,
+  handle: () => Promise<void> | void,
+): Promise<Sample> {
   const queue = hf.open(work);
   let ran = 0;
   let resolve!: () => void;
@@ -113,7 +119,10 @@ function processAndAdd(jobs: number): Contender {
   };
 }
 
-/** p99 in ms from just before the add to the handler's first line, open loop; the adder in this or in another process. */
+/**
+ * p99 in ms from just before the add to the handler's first line, open loop; the adder in this or
+ * in another process.
+ */
 function latency(jobs: number, perSecond: number): Contender {
   return {
     name: OURS,
@@ -145,7 +154,9 @@ function latency(jobs: number, perSecond: number): Contender {
   };
 }
 
-/** As `latency`, the worker in another process on the same file; both read the host's wall clock. */
+/**
+ * As `latency`, the worker in another process on the same file; both read the host's wall clock.
+ */
 function latencyAcross(jobs: number, perSecond: number): Contender {
   return {
     name: OURS,
@@ -177,7 +188,10 @@ function latencyAcross(jobs: number, perSecond: number): Contender {
   };
 }
 
-/** Claims and completes 20,000 jobs with `backlog` waiting; memory of the process is checked at the end. */
+/**
+ * Claims and completes 20,000 jobs with `backlog` waiting; memory of the process is checked at the
+ * end.
+ */
 function backlog(waitingJobs: number): Contender {
   return {
     name: waitingJobs === 1_000_000 ? OURS : `holdfast with ${waitingJobs} waiting`,

@@ -1,5 +1,6 @@
 /**
- * `npm run -s bench -- NAME [--json] [--rounds N] [--save]`: runs every measure whose name begins with NAME. A benchmark is not a test:
+ * `npm run -s bench -- NAME [--json] [--rounds N] [--save]`: runs every measure whose name begins
+ * with NAME. A benchmark is not a test:
  * it fails only when the work was not done.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -10,11 +11,7 @@ import * as kv from "./kv-sqlite.ts";
 import * as processes from "./processes.ts";
 import * as queue from "./queue-sqlite.ts";
 
-const ALL: readonly (() => Measure)[] = [
-  ...queue.measures,
-  ...processes.measures,
-  ...kv.measures,
-];
+const ALL: readonly (() => Measure)[] = [...queue.measures, ...processes.measures, ...kv.measures];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -37,10 +34,15 @@ function print(row: Row): void {
   }
   const ratio = row.ratio === null ? "" : `  (ratio ${row.ratio.toFixed(2)})`;
   const lines = [`${row.bench}, ${row.unit}${ratio}`];
-  for (const [name, figure] of [["holdfast", row.holdfast] as const, ...Object.entries(row.peers)]) {
+  for (const [name, figure] of [
+    ["holdfast", row.holdfast] as const,
+    ...Object.entries(row.peers),
+  ]) {
     const [low, high] = row.range[name] as readonly [number, number];
     const cpu = (row.cpuUsPerOp[name] as number).toFixed(1);
-    lines.push(`  ${name.padEnd(46)} ${show(figure).padStart(10)}  [${show(low)}–${show(high)}]  ${cpu} µs CPU an operation`);
+    lines.push(
+      `  ${name.padEnd(46)} ${show(figure).padStart(10)}  [${show(low)}–${show(high)}]  ${cpu} µs CPU an operation`,
+    );
   }
   if (row.note !== undefined) lines.push(`  ${row.note}`);
   process.stdout.write(`${lines.join("\n")}\n\n`);
@@ -55,7 +57,12 @@ if (values.list) {
   process.exitCode = 2;
 } else {
   const where = surroundings();
-  if (!values.json) process.stdout.write(`${Object.entries(where).map(([k, v]) => `${k}: ${v}`).join(" · ")}\n\n`);
+  if (!values.json)
+    process.stdout.write(
+      `${Object.entries(where)
+        .map(([k, v]) => `${k}: ${v}`)
+        .join(" · ")}\n\n`,
+    );
   const rows: Row[] = [];
   for (const measure of chosen) {
     const row = await run(measure, Number(values.rounds));
@@ -66,6 +73,9 @@ if (values.list) {
     const folder = new URL("../results/", import.meta.url);
     mkdirSync(folder, { recursive: true });
     const name = prefix === "" ? "all" : prefix;
-    writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify({ ...where, rows }, null, 2)}\n`);
+    writeFileSync(
+      new URL(`${name}.json`, folder),
+      `${JSON.stringify({ ...where, rows }, null, 2)}\n`,
+    );
   }
 }

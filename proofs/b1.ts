@@ -7,6 +7,7 @@
  * outside world. (Idempotency keys, row C6, will suppress them at the sink.)
  */
 import { join } from "node:path";
+import { Kv } from "holdfast/ports/kv";
 import { Queue } from "holdfast/ports/queue";
 import type { QueueCounts, Store } from "holdfast/store";
 import { judge, readRecord, type Kill, type Verdict } from "./b1/audit.ts";
@@ -35,7 +36,9 @@ const REFUSE_EVERY = 50;
  * first visitor: starting a process costs 0.3 s of a core, which on a machine of two is not what
  * the endpoint is measured for.
  */
-const SURVIVORS = 3;
+const SURVIVORS = 2;
+/** Written one after another before the first visitor: what this disk takes for a commit. */
+const LONE_COMMITS = 100;
 /**
  * More than ever run at once, so that a recovery measures the takeover of leases and not a backlog.
  */
@@ -56,6 +59,7 @@ interface Seen {
   readonly counts: QueueCounts;
   readonly isFinished: boolean;
   readonly seconds: number;
+  readonly commitMs: readonly number[];
 }
 
 class SlowMail {
@@ -87,6 +91,7 @@ class SlowMail {
       input: json({ recordPath: this.#recordPath, sleepMs: SINK_MS, refuseEvery: REFUSE_EVERY }),
     });
     this.#sinkPort = (await sink.ask("port")) as number;
+    const commitMs = await this.#loneCommits();
     const endpoint = new Endpoint(this.#store);
     const visitors = new Visitors(this.#store, await endpoint.listen());
     const mailers = SURVIVORS + this.#scale.kills;
@@ -101,9 +106,21 @@ class SlowMail {
     const seconds = (clock.monotonicMs() - startMs) / 1_000;
     await endpoint.close();
     const { counts } = await this.#queue.stats();
-    const seen = { visitors, kills, counts, isFinished, seconds };
+    const seen = { visitors, kills, counts, isFinished, seconds, commitMs };
     const verdict = judge(readRecord(this.#recordPath), visitors.promised, kills);
     return { checks: this.#checks(seen, verdict), figures: this.#figures(seen, verdict) };
+  }
+
+  async #loneCommits(): Promise<readonly number[]> {
+    const kv = new Kv<number>(this.#store);
+    const { clock } = this.#store;
+    const spentMs: number[] = [];
+    for (let i = 0; i < LONE_COMMITS; i++) {
+      const startMs = clock.monotonicMs();
+      await kv.put("lone", i);
+      spentMs.push(clock.monotonicMs() - startMs);
+    }
+    return spentMs;
   }
 
   async #startMailer(): Promise<void> {
@@ -221,13 +238,14 @@ class SlowMail {
     return check(name, answerMs < ANSWER_MS, `${answerMs.toFixed(1)} ms`);
   }
 
-  #figures({ visitors, kills, seconds }: Seen, verdict: Verdict): Findings["figures"] {
+  #figures({ visitors, kills, seconds, commitMs }: Seen, verdict: Verdict): Findings["figures"] {
     const { latencies } = visitors;
     return [
       figure("endpoint p50", quantile(latencies, 0.5), "ms"),
       figure("endpoint p99", quantile(latencies, 0.99), "ms"),
       figure("endpoint max", quantile(latencies, 1), "ms"),
       figure("an endpoint that does nothing p99", quantile(visitors.bareLatencies, 0.99), "ms"),
+      figure("a commit by itself p99", quantile(commitMs, 0.99), "ms"),
       figure("arrived", verdict.arrived, "mails"),
       figure("lost", verdict.lost.length, "mails"),
       figure("extra deliveries", verdict.extra, "mails"),

@@ -35,7 +35,9 @@ export interface ConnectOptions extends Wait {
   readonly sessionTtlMs?: number | undefined;
   /** `"unsynced"`: a write may be acknowledged before a synced disk has it. */
   readonly allow?: Allow | readonly Allow[] | undefined;
-  /** What `holdfast inspect sessions` shows for this process. Default host, process number, program. */
+  /**
+   * What `holdfast inspect sessions` shows for this process. Default host, process number, program.
+   */
   readonly label?: string | undefined;
   /** For tests and simulation. */
   readonly clock?: Clock | undefined;

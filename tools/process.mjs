@@ -76,7 +76,8 @@ export function run(command, args, { limitMs, ...options } = {}) {
  * Runs a program and resolves with its exit code and what it printed on both streams.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ readonly cwd?: string, readonly env?: NodeJS.ProcessEnv, readonly timeout?: number }} [options]
+ * @param {{ readonly cwd?: string, readonly env?: NodeJS.ProcessEnv, readonly timeout?: number }}
+ * [options]
  * @returns {Promise<{ code: number, output: string }>}
  */
 export function capture(command, args, options = {}) {

@@ -1,7 +1,7 @@
 /**
- * The tables in the docs that are made from code and figures. Run it to compare, or with `--write` to
- * write them anew: engines.md from the engines' capability records, guarantees.md from the ports'
- * READMEs, and the README's comparison from bench/results.
+ * The tables in the docs that are made from code and figures. Run it to compare, or with `--write`
+ * to write them anew: engines.md from the engines' capability records, guarantees.md from the
+ * ports' READMEs, and the README's comparison from bench/results.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -4,7 +4,9 @@ import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Compiled modules by the hash of their source: every thread of every test file loads the same few. */
+/**
+ * Compiled modules by the hash of their source: every thread of every test file loads the same few.
+ */
 const cache = fileURLToPath(
   new URL("../node_modules/.cache/holdfast/typescript/", import.meta.url),
 );

@@ -109,7 +109,10 @@ function fit(columns: readonly Column[], natural: readonly number[], layout: Lay
   return widths;
 }
 
-/** Cuts the widest columns until all fit, none below its floor; those without a floor are left alone. */
+/**
+ * Cuts the widest columns until all fit, none below its floor; those without a floor are left
+ * alone.
+ */
 function shrink(widths: number[], floors: readonly (number | undefined)[], room: number): void {
   let over = widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length) - room;
   while (over > 0) {

@@ -109,8 +109,8 @@ export class World {
   }
 
   /**
-   * A span that the test's next steps do not fill: so many ms where time stands meanwhile, longer on
-   * a real clock, whose machine may be busy.
+   * A span that the test's next steps do not fill: so many ms where time stands meanwhile, longer
+   * on a real clock, whose machine may be busy.
    */
   span(ms: number): number {
     return this.isManual ? ms : ms + BUSY_MS;

@@ -1,9 +1,10 @@
 /**
- * Time, as a seam. This file and `random.ts` are the only ones that touch the host's clock, timers or chance; all other code
- * takes a `Clock`, so that tests and the simulator govern time.
+ * Time, as a seam. This file and `random.ts` are the only ones that touch the host's clock, timers
+ * or chance; all other code takes a `Clock`, so that tests and the simulator govern time.
  *
- * Two clocks, because each lies in its own way: wall time jumps when it is set, monotonic time stops while the machine is
- * suspended. A deadline that must not be overrun is judged by both, and whichever is ahead ends it.
+ * Two clocks, because each lies in its own way: wall time jumps when it is set, monotonic time
+ * stops while the machine is suspended. A deadline that must not be overrun is judged by both, and
+ * whichever is ahead ends it.
  */
 
 /** A pending timer. */
@@ -14,10 +15,14 @@ export interface Timer {
 export interface Clock {
   /** Wall time in integer milliseconds since 1970. May jump both ways. */
   wallMs(): number;
-  /** Time since some fixed instant in milliseconds, with fractions. Never goes back; stops in suspend. */
+  /**
+   * Time since some fixed instant in milliseconds, with fractions. Never goes back; stops in
+   * suspend.
+   */
   monotonicMs(): number;
   /**
-   * Calls `fire` once, not before `delayMs` of this clock. `keepAlive: false` lets the process end meanwhile.
+   * Calls `fire` once, not before `delayMs` of this clock. `keepAlive: false` lets the process end
+   * meanwhile.
    * Delays above 24 days are cut into pieces (a host timer would fire at once).
    */
   timer(delayMs: number, fire: () => void, options?: { readonly keepAlive?: boolean }): Timer;
@@ -61,7 +66,8 @@ interface ManualTimer extends Timer {
 }
 
 /**
- * A clock that moves only when told. Wall and monotonic time can be moved apart: `jumpWall` is a set clock,
+ * A clock that moves only when told. Wall and monotonic time can be moved apart: `jumpWall` is a
+ * set clock,
  * `suspend` is a machine that slept.
  */
 export class ManualClock implements Clock {

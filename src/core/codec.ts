@@ -1,6 +1,6 @@
 /**
- * Values ↔ what a store keeps. Text stays text down to the engine, so that people can read it in their tables and keys;
- * bytes stay bytes.
+ * Values ↔ what a store keeps. Text stays text down to the engine, so that people can read it in
+ * their tables and keys; bytes stay bytes.
  */
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { HoldfastError } from "./errors.ts";
@@ -27,8 +27,9 @@ interface WellFormed {
 }
 
 /**
- * Refuses text that some engine could not give back as it was: with a lone surrogate, which has no UTF-8 form, or with NUL, which text
- * columns do not take. JSON text never is such. Bytes may be any. Throws `INVALID_DATA`.
+ * Refuses text that some engine could not give back as it was: with a lone surrogate, which has no
+ * UTF-8 form, or with NUL, which text columns do not take. JSON text never is such. Bytes may be
+ * any. Throws `INVALID_DATA`.
  */
 export function checkStorable(name: string, data: Data): void {
   if (typeof data !== "string") return;
@@ -37,7 +38,10 @@ export function checkStorable(name: string, data: Data): void {
   throw new HoldfastError("INVALID_DATA", message, { outcome: "not-applied", details: { name } });
 }
 
-/** Text for people that every engine can keep: what it can't is replaced by U+FFFD, what is too long is cut. */
+/**
+ * Text for people that every engine can keep: what it can't is replaced by U+FFFD, what is too long
+ * is cut.
+ */
 export function storableText(text: string, maxChars: number): string {
   const cut = text.length > maxChars ? `${text.slice(0, maxChars - 1)}…` : text;
   return (cut as unknown as WellFormed).toWellFormed().replaceAll("\u0000", "\uFFFD");
@@ -50,7 +54,8 @@ function notEncodable(cause: unknown): HoldfastError {
 }
 
 /**
- * JSON. `undefined` is kept as `null`'s absence (an empty text). A `__proto__` member in stored text can't reach a prototype:
+ * JSON. `undefined` is kept as `null`'s absence (an empty text). A `__proto__` member in stored
+ * text can't reach a prototype:
  * `JSON.parse` makes it an own property, and the reviver drops it.
  */
 export const jsonCodec: Codec = Object.freeze({
@@ -100,7 +105,10 @@ export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Ou
 export type SchemaInput<S> = S extends StandardSchemaV1<infer I, unknown> ? I : never;
 export type SchemaOutput<S> = S extends StandardSchemaV1<unknown, infer O> ? O : never;
 
-/** Validates; async schemas are awaited, sync ones cost no promise. Throws `INVALID_DATA` naming the paths that failed. */
+/**
+ * Validates; async schemas are awaited, sync ones cost no promise. Throws `INVALID_DATA` naming the
+ * paths that failed.
+ */
 export function validate(
   schema: StandardSchemaV1 | undefined,
   value: unknown,
@@ -115,7 +123,9 @@ export function validate(
 function unwrap(result: StandardSchemaV1.Result<unknown>, what: string): unknown {
   if (result.issues === undefined) return result.value;
   const issues = result.issues.slice(0, 5).map((issue) => {
-    const path = (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part));
+    const path = (issue.path ?? []).map((part) =>
+      String(typeof part === "object" ? part.key : part),
+    );
     return `${path.length === 0 ? "the value" : path.join(".")}: ${issue.message}`;
   });
   const message = `Expected ${what} to match its schema, got ${result.issues.length} issue(s): ${issues.join("; ")}`;
@@ -123,8 +133,8 @@ function unwrap(result: StandardSchemaV1.Result<unknown>, what: string): unknown
 }
 
 /**
- * A schema that accepts every value as a `T` without looking: for programs that check their data elsewhere, or use no schema
- * library.
+ * A schema that accepts every value as a `T` without looking: for programs that check their data
+ * elsewhere, or use no schema library.
  */
 export function unchecked<T>(): Schema<T> {
   const standard = { version: 1, vendor: "holdfast", validate: (value: unknown) => ({ value }) };

@@ -1,12 +1,13 @@
 /**
  * The whole error taxonomy on one screen. Programs act on `code`, never on the message.
  *
- * A distributed call fails in three ways, and the caller must know which: it was not applied, it was applied, or nobody
- * can tell. `outcome` says so: `"not-applied"` (safe to try again), `"unknown"` (try again only with an idempotency key),
- * and it is left out where no effect was possible.
+ * A distributed call fails in three ways, and the caller must know which: it was not applied, it
+ * was applied, or nobody can tell. `outcome` says so: `"not-applied"` (safe to try again),
+ * `"unknown"` (try again only with an idempotency key), and it is left out where no effect was
+ * possible.
  *
- * Wrong arguments from code are plain `TypeError` or `RangeError` (see `options.ts`); wrong data and wrong surroundings
- * are `HoldfastError`.
+ * Wrong arguments from code are plain `TypeError` or `RangeError` (see `options.ts`); wrong data
+ * and wrong surroundings are `HoldfastError`.
  */
 
 /** What each code means; the left column is stable across versions. */
@@ -83,7 +84,10 @@ export class LeaseLostError extends HoldfastError {
   }
 }
 
-/** True for errors of this library, from any copy of it in the process; with a code, for that code alone. */
+/**
+ * True for errors of this library, from any copy of it in the process; with a code, for that code
+ * alone.
+ */
 export function isHoldfastError(error: unknown, code?: ErrorCode): error is HoldfastError {
   if (typeof error !== "object" || error === null) return false;
   if ((error as Record<symbol, unknown>)[BRAND] !== true) return false;
@@ -110,7 +114,10 @@ export function errorFromData(data: ErrorData): HoldfastError {
   return new HoldfastError(data.code, data.message, data);
 }
 
-/** One line for a log or a stored failure: name, code and message, never a stack, at most `max` characters. */
+/**
+ * One line for a log or a stored failure: name, code and message, never a stack, at most `max`
+ * characters.
+ */
 export function describeError(error: unknown, max = 2000): string {
   let text: string;
   if (isHoldfastError(error)) text = `${error.code}: ${error.message}`;

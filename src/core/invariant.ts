@@ -1,4 +1,7 @@
-/** A broken promise of our own: a defect of Holdfast, never of its caller. It is not caught on the way out. */
+/**
+ * A broken promise of our own: a defect of Holdfast, never of its caller. It is not caught on the
+ * way out.
+ */
 export class InvariantError extends Error {
   readonly data: unknown;
   constructor(message: string, data?: unknown) {

@@ -1,4 +1,7 @@
-/** The base of everything that lives: created → running → draining → closed, closed once, within a stated bound. */
+/**
+ * The base of everything that lives: created → running → draining → closed, closed once, within a
+ * stated bound.
+ */
 import { HoldfastError } from "./errors.ts";
 
 export type LifetimeState = "running" | "draining" | "closed";
@@ -21,7 +24,10 @@ export abstract class Lifetime implements AsyncDisposable {
       outcome: "not-applied",
     });
   }
-  /** Drains, then aborts what is left, then frees everything. Calling it again gives the same promise. */
+  /**
+   * Drains, then aborts what is left, then frees everything. Calling it again gives the same
+   * promise.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#run();
     return this.#closing;

@@ -1,6 +1,6 @@
 /**
- * Every hard limit, named, in one place. A limit is refused with `TOO_LARGE` (sizes and numbers of data) or `RangeError`
- * (arguments), before anything is written.
+ * Every hard limit, named, in one place. A limit is refused with `TOO_LARGE` (sizes and numbers of
+ * data) or `RangeError` (arguments), before anything is written.
  */
 export const LIMITS = {
   /** A namespace, partition, queue, topic or session name, in characters. */
@@ -41,7 +41,10 @@ export const LIMITS = {
   pageRows: 1_000,
   /** Keys of one `get`. */
   getKeys: 1_000,
-  /** Rows that one commit moves for time's sake (expiries, due jobs, ended sessions), so that it stays short. */
+  /**
+   * Rows that one commit moves for time's sake (expiries, due jobs, ended sessions), so that it
+   * stays short.
+   */
   reapRows: 1_000,
   /** The longest delay, TTL or timeout: 400 days. */
   durationMs: 34_560_000_000,

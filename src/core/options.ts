@@ -1,11 +1,15 @@
-/** Validators of arguments: each throws a plain `TypeError` or `RangeError` that says what was expected and what was got. */
+/**
+ * Validators of arguments: each throws a plain `TypeError` or `RangeError` that says what was
+ * expected and what was got.
+ */
 import { LIMITS, MAX_INTEGER } from "./limits.ts";
 
 function show(value: unknown): string {
   if (typeof value === "string") return `"${value.length > 60 ? `${value.slice(0, 57)}…` : value}"`;
   if (typeof value === "bigint") return `${value}n`;
   if (typeof value === "function") return "a function";
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  if (typeof value === "object" && value !== null)
+    return Array.isArray(value) ? "an array" : "an object";
   return String(value);
 }
 
@@ -47,7 +51,9 @@ export function checkBoolean(name: string, value: unknown): boolean {
 /** One of a fixed set of words. */
 export function checkOneOf<T extends string>(name: string, value: unknown, words: readonly T[]): T {
   if (!words.includes(value as T)) {
-    throw new RangeError(expected(name, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value));
+    throw new RangeError(
+      expected(name, `one of ${words.map((word) => `"${word}"`).join(", ")}`, value),
+    );
   }
   return value as T;
 }
@@ -57,7 +63,10 @@ const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[
 // oxlint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001F\u007F]/;
 
-/** A name of ours (queue, namespace, topic ...): 1 to 200 printable characters, not beginning with `$` (reserved). */
+/**
+ * A name of ours (queue, namespace, topic ...): 1 to 200 printable characters, not beginning with
+ * `$` (reserved).
+ */
 export function checkName(name: string, value: unknown): string {
   const text = checkText(name, value, LIMITS.nameChars);
   if (CONTROL.test(text)) throw new RangeError(expected(name, "free of control characters", value));
@@ -87,7 +96,9 @@ export function checkOptions(name: string, value: unknown, known: readonly strin
   }
   for (const key of Object.keys(value)) {
     if (!known.includes(key)) {
-      throw new TypeError(`Unknown option \`${key}\` in \`${name}\`: expected one of ${known.join(", ")}`);
+      throw new TypeError(
+        `Unknown option \`${key}\` in \`${name}\`: expected one of ${known.join(", ")}`,
+      );
     }
   }
 }

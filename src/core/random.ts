@@ -76,7 +76,8 @@ export class SeededRandom implements Random {
 }
 
 /**
- * An id whose text order is its time order: 9 characters of wall time in base 36, then 16 random ones (82 bits).
+ * An id whose text order is its time order: 9 characters of wall time in base 36, then 16 random
+ * ones (82 bits).
  * Sorted ids keep the store's index appends local; they are not secret.
  */
 export function newId(wallMs: number, random: Random): string {

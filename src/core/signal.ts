@@ -1,4 +1,7 @@
-/** Waiting under an AbortSignal: every wait here has a signal, a bound, or both, and leaves no listener behind. */
+/**
+ * Waiting under an AbortSignal: every wait here has a signal, a bound, or both, and leaves no
+ * listener behind.
+ */
 import type { Clock } from "./clock.ts";
 import { HoldfastError } from "./errors.ts";
 import { checkMs, expected } from "./options.ts";
@@ -57,8 +60,8 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
 }
 
 /**
- * The promise's value, or the signal's reason, or `TIMEOUT`, whichever comes first. The work itself is not stopped: `outcome`
- * says what a timeout means for its effect.
+ * The promise's value, or the signal's reason, or `TIMEOUT`, whichever comes first. The work itself
+ * is not stopped: `outcome` says what a timeout means for its effect.
  */
 export function waitFor<T>(
   promise: Promise<T>,
@@ -67,7 +70,8 @@ export function waitFor<T>(
   what: string,
   outcome?: "not-applied" | "unknown",
 ): Promise<T> {
-  if (wait === undefined || (wait.signal === undefined && wait.timeoutMs === undefined)) return promise;
+  if (wait === undefined || (wait.signal === undefined && wait.timeoutMs === undefined))
+    return promise;
   const { signal, timeoutMs } = wait;
   return new Promise<T>((resolve, reject) => {
     const clean = (): void => {

@@ -1,11 +1,14 @@
 /**
- * The OpenTelemetry seam: the only file that imports `@opentelemetry/api`. Without an SDK every call here is a no-op of a few
- * nanoseconds. Portable classes call it; engines never do.
+ * The OpenTelemetry seam: the only file that imports `@opentelemetry/api`. Without an SDK every
+ * call here is a no-op of a few nanoseconds. Portable classes call it; engines never do.
  */
 import { context, metrics, propagation, trace, SpanKind, SpanStatusCode } from "@opentelemetry/api";
 import type { Attributes, Context, Counter, Histogram, Span } from "@opentelemetry/api";
 
-/** Attribute names of the published messaging and database conventions. Never a user's key or payload. */
+/**
+ * Attribute names of the published messaging and database conventions. Never a user's key or
+ * payload.
+ */
 export const ATTRIBUTES = {
   system: "messaging.system",
   destination: "messaging.destination.name",
@@ -26,10 +29,14 @@ export interface Meters {
 
 let meters: Meters | undefined;
 
-/** The instruments all features share, made on first use so that an SDK registered at start is seen. */
+/**
+ * The instruments all features share, made on first use so that an SDK registered at start is seen.
+ */
 export function instruments(): Meters {
   meters ??= {
-    jobs: meter().createCounter("holdfast.jobs", { description: "Jobs settled, by queue and outcome" }),
+    jobs: meter().createCounter("holdfast.jobs", {
+      description: "Jobs settled, by queue and outcome",
+    }),
     handlerMs: meter().createHistogram("holdfast.job.duration", { unit: "ms" }),
     waitMs: meter().createHistogram("holdfast.job.wait", { unit: "ms" }),
   };
@@ -54,20 +61,29 @@ export { SpanKind };
 /** Runs `work` in a span; a throw marks it failed and goes on. */
 export async function inSpan<T>(
   name: string,
-  options: { readonly kind: SpanKind; readonly attributes: Attributes; readonly trace?: string | undefined },
+  options: {
+    readonly kind: SpanKind;
+    readonly attributes: Attributes;
+    readonly trace?: string | undefined;
+  },
   work: (span: Span) => Promise<T> | T,
 ): Promise<T> {
   const { kind, attributes } = options;
-  return tracer().startActiveSpan(name, { kind, attributes }, parent(options.trace), async (span) => {
-    try {
-      return await work(span);
-    } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR });
-      throw error;
-    } finally {
-      span.end();
-    }
-  });
+  return tracer().startActiveSpan(
+    name,
+    { kind, attributes },
+    parent(options.trace),
+    async (span) => {
+      try {
+        return await work(span);
+      } catch (error) {
+        span.setStatus({ code: SpanStatusCode.ERROR });
+        throw error;
+      } finally {
+        span.end();
+      }
+    },
+  );
 }
 
 /** True while a tracer that records is registered: lets hot paths skip the span's cost. */

@@ -1,4 +1,6 @@
-/** What an engine can and can't do, as data. The conformance suites read it and test both branches. */
+/**
+ * What an engine can and can't do, as data. The conformance suites read it and test both branches.
+ */
 
 export interface Capabilities {
   readonly engine: string;
@@ -25,7 +27,10 @@ export interface Capabilities {
 export interface Durability {
   /** Copies that had it when the call returned. */
   readonly copies: number;
-  /** Whether a synced disk had it: `yes`, only after at most so many ms, `no` (memory), or `unknown`. */
+  /**
+   * Whether a synced disk had it: `yes`, only after at most so many ms, `no` (memory), or
+   * `unknown`.
+   */
   readonly synced: "yes" | "no" | "unknown" | { readonly withinMs: number };
   /** The settings this was read from, for people. */
   readonly source: string;

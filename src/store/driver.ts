@@ -1,8 +1,10 @@
 /**
- * What an engine implements: nine methods. Writes are one call, reads are data, hints are channels. Engines bind, run, map and
- * return; they never validate user input, retry, log or trace, and raise nothing but `HoldfastError`.
+ * What an engine implements: nine methods. Writes are one call, reads are data, hints are channels.
+ * Engines bind, run, map and return; they never validate user input, retry, log or trace, and raise
+ * nothing but `HoldfastError`.
  *
- * To write an engine: implement `StoreDriver`, state its `Capabilities`, and run `holdfast/conformance` on it.
+ * To write an engine: implement `StoreDriver`, state its `Capabilities`, and run
+ * `holdfast/conformance` on it.
  */
 import type { Data } from "../core/codec.ts";
 import type { Capabilities, Durability } from "./capabilities.ts";
@@ -79,7 +81,9 @@ export interface QueueChanges {
     readonly revision: number;
   }[];
   readonly cursor: number;
-  /** True when the cursor is older than what is kept: read the state anew, then go on from `cursor`. */
+  /**
+   * True when the cursor is older than what is kept: read the state anew, then go on from `cursor`.
+   */
   readonly isResync: boolean;
 }
 export interface ReadSessions {
@@ -142,8 +146,9 @@ export interface KvChanges {
 }
 
 /**
- * Where hints and messages arrive. `queue`: jobs of it may be claimable; `done`: jobs of it finished; `cancel`: a held job of it
- * was asked to stop; `bus`: a message on the topic. A hint may come for nothing, and may be lost.
+ * Where hints and messages arrive. `queue`: jobs of it may be claimable; `done`: jobs of it
+ * finished; `cancel`: a held job of it was asked to stop; `bus`: a message on the topic. A hint may
+ * come for nothing, and may be lost.
  */
 export interface Channel {
   readonly kind: "queue" | "done" | "cancel" | "bus";
@@ -153,7 +158,10 @@ export interface Channel {
 
 // ---------------------------------------------------------------- export
 
-/** One thing of a partition as plain data. Times are the source's clock, which the `partition` record (the first) names. */
+/**
+ * One thing of a partition as plain data. Times are the source's clock, which the `partition`
+ * record (the first) names.
+ */
 export type ExportRecord =
   | {
       readonly record: "partition";
@@ -215,16 +223,19 @@ export interface ExportPage {
 export interface StoreDriver {
   readonly capabilities: Capabilities;
   /**
-   * Decides and writes the groups in order, each all or nothing. Resolves when they are as durable as `durability()` says.
-   * Rejects only if the commit as a whole could not be done; the error's `outcome` says what became of it. An empty list is a
-   * tick: only what is due by time is done (expiries, ended sessions). Every commit does that first.
+   * Decides and writes the groups in order, each all or nothing. Resolves when they are as durable
+   * as `durability()` says.
+   * Rejects only if the commit as a whole could not be done; the error's `outcome` says what became
+   * of it. An empty list is a tick: only what is due by time is done (expiries, ended sessions).
+   * Every commit does that first.
    */
   commit(groups: readonly Group[]): Promise<readonly GroupResult[]>;
   /** Linearizable reads: they see every commit that was acknowledged before the call. */
   read<const R extends readonly Read[]>(reads: R): Promise<{ [I in keyof R]: ReadResult<R[I]> }>;
   /**
-   * Changes of the keys with the prefix after the cursor (null: from now), per key in order, at least the last state. The first
-   * batch comes at once, possibly empty, and names the cursor it starts from. Ends when the signal aborts.
+   * Changes of the keys with the prefix after the cursor (null: from now), per key in order, at
+   * least the last state. The first batch comes at once, possibly empty, and names the cursor it
+   * starts from. Ends when the signal aborts.
    */
   watch(
     partition: string,
@@ -235,22 +246,33 @@ export interface StoreDriver {
   /** Calls `listen` on each hint (`null`) or message of the channel; gives the way to stop. */
   subscribe(channel: Channel, listen: (message: Data | null) => void): () => void;
   /**
-   * Writes jobs inside the caller's own synchronous transaction, to be taken in once it has committed; only where
-   * `joinsUserTransaction`. Throws `MISCONFIGURED` if `tx` is no open transaction of this store's database.
+   * Writes jobs inside the caller's own synchronous transaction, to be taken in once it has
+   * committed; only where
+   * `joinsUserTransaction`. Throws `MISCONFIGURED` if `tx` is no open transaction of this store's
+   * database.
    */
   enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
   /** A page of everything in the partition; exact once the partition is sealed. */
   export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
-  /** Writes a page into a partition; repeated pages do no harm. Revisions and tokens afterwards start above the source's. */
+  /**
+   * Writes a page into a partition; repeated pages do no harm. Revisions and tokens afterwards
+   * start above the source's.
+   */
   import(partition: string, records: readonly ExportRecord[]): Promise<void>;
-  /** Refuses every later group with `MOVED` (and the new place, if given), or opens the partition again. */
+  /**
+   * Refuses every later group with `MOVED` (and the new place, if given), or opens the partition
+   * again.
+   */
   seal(
     partition: string,
     seal: { readonly isSealed: boolean; readonly movedTo: string | null },
   ): Promise<void>;
   /** Read from the engine's real settings at the time of the call. */
   durability(): Promise<Durability>;
-  /** The engine's own counters, for people and benches; their names are the engine's. Not every engine has any. */
+  /**
+   * The engine's own counters, for people and benches; their names are the engine's. Not every
+   * engine has any.
+   */
   stats?(): Promise<object>;
   /** Lets commits in flight end, then frees everything. */
   close(): Promise<void>;

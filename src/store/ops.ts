@@ -1,21 +1,29 @@
 /**
- * Every write as plain data. An op says what shall become true; the engine decides and writes. All of a group's ops hold or
- * none does. Ops are built and validated by the ports (`ports/NAME/ops.ts`); an engine may trust their shape.
+ * Every write as plain data. An op says what shall become true; the engine decides and writes. All
+ * of a group's ops hold or none does. Ops are built and validated by the ports
+ * (`ports/NAME/ops.ts`); an engine may trust their shape.
  *
- * Units: integer milliseconds by the store's clock, integers that are safe in a double, text or bytes as `Data`.
+ * Units: integer milliseconds by the store's clock, integers that are safe in a double, text or
+ * bytes as `Data`.
  */
 import type { Data } from "../core/codec.ts";
 import type { ErrorCode } from "../core/errors.ts";
 
 // ---------------------------------------------------------------- kv
 
-/** Holds if the key's revision is this one; 0 means: there is no such key. Else the group is refused with `CONFLICT`. */
+/**
+ * Holds if the key's revision is this one; 0 means: there is no such key. Else the group is refused
+ * with `CONFLICT`.
+ */
 export interface KvCheck {
   readonly op: "kv.check";
   readonly key: string;
   readonly revision: number;
 }
-/** Writes the value. Without `ttlMs` and `session` the key stays until deleted; with `session` it ends with that session. */
+/**
+ * Writes the value. Without `ttlMs` and `session` the key stays until deleted; with `session` it
+ * ends with that session.
+ */
 export interface KvPut {
   readonly op: "kv.put";
   readonly key: string;
@@ -28,7 +36,8 @@ export interface KvDelete {
   readonly key: string;
 }
 /**
- * Adds to a counter (absent counts as 0). Refused with `LIMITED` if the sum would leave [min, max] or the safe integers, with
+ * Adds to a counter (absent counts as 0). Refused with `LIMITED` if the sum would leave [min, max]
+ * or the safe integers, with
  * `INVALID_DATA` if the key holds no integer. Keeps the key's expiry.
  */
 export interface KvAdd {
@@ -55,7 +64,9 @@ export interface KvEntry {
 // ---------------------------------------------------------------- queue
 
 export interface RateConfig {
-  /** `count` starts in `perMs`; in any span of t ms at most `burst + count × t / perMs` jobs start. */
+  /**
+   * `count` starts in `perMs`; in any span of t ms at most `burst + count × t / perMs` jobs start.
+   */
   readonly count: number;
   readonly perMs: number;
   readonly burst: number;
@@ -80,7 +91,10 @@ export interface QueueConfig {
   readonly keepCount: number;
   /** How long dead letters are kept. */
   readonly keepDeadMs: number;
-  /** Jobs that may wait (ready, scheduled, blocked); more are refused with `OVERLOADED`. null: no limit. */
+  /**
+   * Jobs that may wait (ready, scheduled, blocked); more are refused with `OVERLOADED`. null: no
+   * limit.
+   */
   readonly maxWaiting: number | null;
 }
 
@@ -104,8 +118,9 @@ export interface QueueConfigure {
 
 /**
  * What a repeat of a dedupe key within `ttlMs` of the first add does:
- * `first`: it is dropped, the first job stands; `last`: it replaces the payload of the waiting job in its place (a job that
- * has started is left alone and a new one is added); `debounce`: as `last`, and the job's delay starts again, but never past
+ * `first`: it is dropped, the first job stands; `last`: it replaces the payload of the waiting job
+ * in its place (a job that has started is left alone and a new one is added); `debounce`: as
+ * `last`, and the job's delay starts again, but never past
  * `ttlMs` after the first add.
  */
 export type DedupeMode = "first" | "last" | "debounce";
@@ -136,7 +151,9 @@ export interface Enqueued {
   readonly status: "added" | "exists" | "deduped" | "replaced";
 }
 
-/** Leases up to `max` ready jobs to the session. Refused with `LEASE_LOST` if the session has ended. */
+/**
+ * Leases up to `max` ready jobs to the session. Refused with `LEASE_LOST` if the session has ended.
+ */
 export interface QueueClaim {
   readonly op: "queue.claim";
   readonly queue: string;
@@ -144,7 +161,10 @@ export interface QueueClaim {
   readonly max: number;
 }
 export interface ClaimedJob {
-  /** The store's number of the job: grows in the order of adding; with the token it is the receipt that settling needs. */
+  /**
+   * The store's number of the job: grows in the order of adding; with the token it is the receipt
+   * that settling needs.
+   */
   readonly seq: number;
   readonly id: string;
   readonly payload: Data;
@@ -169,9 +189,11 @@ export interface Claimed {
 export type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "released";
 
 /**
- * Ends a lease. Refused with `LEASE_LOST` if the session has ended, with `FENCED` if the job is no longer held under the token.
- * `retry` counts a failed attempt and waits `delayMs`, keeping its key's place if `holdsKey`; `released` counts nothing and goes
- * back to where it was; a `retry` of a job whose cancel was asked becomes `cancelled`.
+ * Ends a lease. Refused with `LEASE_LOST` if the session has ended, with `FENCED` if the job is no
+ * longer held under the token.
+ * `retry` counts a failed attempt and waits `delayMs`, keeping its key's place if `holdsKey`;
+ * `released` counts nothing and goes back to where it was; a `retry` of a job whose cancel was
+ * asked becomes `cancelled`.
  */
 export interface QueueSettle {
   readonly op: "queue.settle";
@@ -200,7 +222,10 @@ export interface QueueCancel {
   readonly id: string;
   readonly reason: string | null;
 }
-/** `cancelled`: it waited and is finished now; `requested`: its holder will be told; `finished`: too late; `missing`: no such job. */
+/**
+ * `cancelled`: it waited and is finished now; `requested`: its holder will be told; `finished`: too
+ * late; `missing`: no such job.
+ */
 export type Cancelled = "cancelled" | "requested" | "finished" | "missing";
 
 /** Makes dead jobs ready again, attempts at zero: those of the ids, or up to `max` oldest. */
@@ -284,7 +309,10 @@ export interface QueueView {
 
 // ---------------------------------------------------------------- session, bus
 
-/** Opens it, or prolongs it when it is open (a repeat after a lost answer); refused with `LEASE_LOST` if it has ended. */
+/**
+ * Opens it, or prolongs it when it is open (a repeat after a lost answer); refused with
+ * `LEASE_LOST` if it has ended.
+ */
 export interface SessionOpen {
   readonly op: "session.open";
   readonly session: string;
@@ -292,7 +320,9 @@ export interface SessionOpen {
   /** Host, process and program, for people. */
   readonly label: string;
 }
-/** Makes the session live `ttlMs` from the store's now; refused with `LEASE_LOST` if it has ended. */
+/**
+ * Makes the session live `ttlMs` from the store's now; refused with `LEASE_LOST` if it has ended.
+ */
 export interface SessionRenew {
   readonly op: "session.renew";
   readonly session: string;
@@ -306,7 +336,9 @@ export interface Renewed {
     readonly token: number;
   }[];
 }
-/** Ends it now: its jobs go back uncounted, its keys are deleted. Ending an ended one is no error. */
+/**
+ * Ends it now: its jobs go back uncounted, its keys are deleted. Ending an ended one is no error.
+ */
 export interface SessionEnd {
   readonly op: "session.end";
   readonly session: string;

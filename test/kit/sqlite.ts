@@ -1,4 +1,7 @@
-/** What the tests of the SQLite engine share: folders that are removed, and real processes on one file. */
+/**
+ * What the tests of the SQLite engine share: folders that are removed, and real processes on one
+ * file.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -35,7 +38,10 @@ export class Program {
   readonly #iterator: AsyncIterator<string>;
   readonly ended: Promise<number | null>;
 
-  /** `code` may use `sqlite`, `job`, `args`, `say(value)` and `heard()` (resolves at the next line from us). */
+  /**
+   * `code` may use `sqlite`, `job`, `args`, `say(value)` and `heard()` (resolves at the next line
+   * from us).
+   */
   constructor(code: string, ...args: readonly unknown[]) {
     const url = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
     const text = `

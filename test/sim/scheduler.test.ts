@@ -261,7 +261,7 @@ test("an effect may come after its caller was told that nobody knows", async () 
   expect([isTold, cameLate]).toEqual([true, true]);
 });
 
-test("a cut instance reaches nothing; one that hears no replies is obeyed all the same", async () => {
+test("a cut instance reaches nothing; one that hears nothing is obeyed", async () => {
   const runCut = async (way: "requests" | "replies"): Promise<number> => {
     let world: World | undefined;
     await simulate(

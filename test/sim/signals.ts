@@ -1,6 +1,6 @@
 /**
- * Whether handlers are told in time: once the store has given a job to another, the signal of whoever
- * still runs it must abort soon, as long as its process runs at all.
+ * Whether handlers are told in time: once the store has given a job to another, the signal of
+ * whoever still runs it must abort soon, as long as its process runs at all.
  */
 import type { Job } from "../../src/features/jobs/index.ts";
 import type { World } from "../../src/sim/index.ts";

@@ -28,7 +28,7 @@ test("a job goes from ready to leased to completed, and a lost lease brings it b
   expect(claimed.jobs.map((one) => one.id)).toEqual(["a"]);
   clock.block(10_001);
   await driver.commit([]);
-  await driver.commit([group({ ...open, session: "t" } as Op)]);
+  await driver.commit([group({ ...open, session: "t" })]);
   const again = (await driver.commit([group({ ...claim(), session: "t" } as Op)]))[0];
   const [second] = passed(again) as [Claimed];
   expect(second.jobs.map((one) => [one.id, one.attempt, one.delivery])).toEqual([

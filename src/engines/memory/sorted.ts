@@ -1,7 +1,10 @@
 /** Ordered maps and sets of the memory engine, over a B+ tree. */
 import BTreeModule from "sorted-btree";
 
-/** The part of the tree used here: the package's own types are of a CommonJS module and name its class `default`. */
+/**
+ * The part of the tree used here: the package's own types are of a CommonJS module and name its
+ * class `default`.
+ */
 interface Tree<K, V> {
   readonly size: number;
   get(key: K): V | undefined;
@@ -11,10 +14,7 @@ interface Tree<K, V> {
   nextHigherPair(key: K | undefined): [K, V] | undefined;
   entries(from?: K): IterableIterator<[K, V]>;
 }
-type TreeClass = new <K, V>(
-  entries: undefined,
-  compare: (a: K, b: K) => number,
-) => Tree<K, V>;
+type TreeClass = new <K, V>(entries: undefined, compare: (a: K, b: K) => number) => Tree<K, V>;
 
 const BTree: TreeClass = ((BTreeModule as unknown as { default?: unknown }).default ??
   BTreeModule) as TreeClass;

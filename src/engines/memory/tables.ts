@@ -1,6 +1,7 @@
 /**
- * The tables in this process's memory: maps by name, B+ trees where order matters. Rows are shared objects, so that a changed field
- * is seen at once and the `save...` calls only put a row where it is found.
+ * The tables in this process's memory: maps by name, B+ trees where order matters. Rows are shared
+ * objects, so that a changed field is seen at once and the `save...` calls only put a row where it
+ * is found.
  */
 import type { Data } from "../../core/codec.ts";
 import { compareKeys, compareNumbers } from "../shared/embedded/order.ts";

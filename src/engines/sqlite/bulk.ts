@@ -1,7 +1,8 @@
 /**
- * Rows that differ in their job number alone, gathered and written by one statement. A call into SQLite costs about 1.2 us besides
- * the work in the tree; 500 completions in a commit make two calls instead of 1,000. Measured per row: an insert with its index
- * 2.8 us alone and 1.2 us gathered, a delete 1.4 us alone and 0.5 us in a run of neighbours.
+ * Rows that differ in their job number alone, gathered and written by one statement. A call into
+ * SQLite costs about 1.2 us besides the work in the tree; 500 completions in a commit make two
+ * calls instead of 1,000. Measured per row: an insert with its index 2.8 us alone and 1.2 us
+ * gathered, a delete 1.4 us alone and 0.5 us in a run of neighbours.
  */
 import type { Statement } from "./database.ts";
 
@@ -63,8 +64,9 @@ export class BulkInsert extends Bulk {
 }
 
 /**
- * `range` takes the shared values, a first and a last job. Only runs without a gap are deleted at once, so that no row goes that
- * was not named; who completes in the order of claiming makes long runs.
+ * `range` takes the shared values, a first and a last job. Only runs without a gap are deleted at
+ * once, so that no row goes that was not named; who completes in the order of claiming makes long
+ * runs.
  */
 export class BulkDelete extends Bulk {
   readonly #range: Statement;

@@ -1,7 +1,10 @@
 import { LIMITS } from "../../core/limits.ts";
 import type { Capabilities } from "../../store/capabilities.ts";
 
-/** What SQLite can do. Two commits in flight: while one is synced, the next waits in the thread's queue already. */
+/**
+ * What SQLite can do. Two commits in flight: while one is synced, the next waits in the thread's
+ * queue already.
+ */
 export const CAPABILITIES: Capabilities = Object.freeze<Capabilities>({
   engine: "sqlite",
   atomic: "store",

@@ -1,4 +1,7 @@
-/** The write-ahead file: bounded when alone, and in spite of a reader as soon as it is gone. The bound among several processes is in lock.test.ts. */
+/**
+ * The write-ahead file: bounded when alone, and in spite of a reader as soon as it is gone. The
+ * bound among several processes is in lock.test.ts.
+ */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";

@@ -1,21 +1,29 @@
 /**
- * Keeps the write-ahead file bounded. Commits append pages to it; a checkpoint copies them into the database, and when all are
- * copied and nobody reads the old ones, the next commit starts the file again from its beginning.
+ * Keeps the write-ahead file bounded. Commits append pages to it; a checkpoint copies them into the
+ * database, and when all are copied and nobody reads the old ones, the next commit starts the file
+ * again from its beginning.
  *
- *   - from `COPY_PAGES` on, a passive checkpoint after a commit copies what there is, without the write lock;
- *   - alone, that is enough: nobody wrote meanwhile, so all is copied. When several processes write without a pause it never is,
- *     and the file would grow for ever. So from `RESTART_PAGES` on whoever has the write lock next copies the rest before it writes,
- *     lets go, and the commit after it finds all copied and starts the file again. SQLite's own RESTART mode asks for the write
- *     lock itself and gives up when it is taken: with 4 saturating processes 25 of 28 were refused, and the file reached 81 MB.
- *   - a file that grew beyond `KEEP_BYTES` (one large commit, or a reader that held old pages) is cut when it starts again.
+ *   - from `COPY_PAGES` on, a passive checkpoint after a commit copies what there is, without the
+ *     write lock;
+ *   - alone, that is enough: nobody wrote meanwhile, so all is copied. When several processes write
+ *     without a pause it never is, and the file would grow for ever. So from `RESTART_PAGES` on
+ *     whoever has the write lock next copies the rest before it writes, lets go, and the commit
+ *     after it finds all copied and starts the file again. SQLite's own RESTART mode asks for the
+ *     write lock itself and gives up when it is taken: with 4 saturating processes 25 of 28 were
+ *     refused, and the file reached 81 MB.
+ *   - a file that grew beyond `KEEP_BYTES` (one large commit, or a reader that held old pages) is
+ *     cut when it starts again.
  *
- * A connection can't checkpoint in its own transaction, so that copying has a connection of its own.
+ * A connection can't checkpoint in its own transaction, so that copying has a connection of its
+ * own.
  *
- * Why 4 MB and not more: written over, the file keeps its size and blocks, and a sync costs half of what it costs while the file
- * grows (124 us against 240 to 320 us for a one-page commit, ext4); a short cycle gets there sooner and stays in the page cache.
+ * Why 4 MB and not more: written over, the file keeps its size and blocks, and a sync costs half of
+ * what it costs while the file grows (124 us against 240 to 320 us for a one-page commit, ext4); a
+ * short cycle gets there sooner and stays in the page cache.
  *
- * The bound holds as long as no reader keeps a transaction open: the pages it sees can't be given up. Our reads are short; a
- * user's open cursor or a `sqlite3` shell in a transaction is not ours to end.
+ * The bound holds as long as no reader keeps a transaction open: the pages it sees can't be given
+ * up. Our reads are short; a user's open cursor or a `sqlite3` shell in a transaction is not ours
+ * to end.
  */
 import type { Database, Statement } from "./database.ts";
 import { isBusy, sqliteCode } from "./errors.ts";
@@ -26,7 +34,10 @@ const RESTART_PAGES = 4_000;
 const RETRY_PAGES = 1_000;
 const KEEP_BYTES = 16 * 1_048_576;
 
-/** What the write-ahead file stays below while no reader holds old pages: the mark for a restart, and a full commit of each process. */
+/**
+ * What the write-ahead file stays below while no reader holds old pages: the mark for a restart,
+ * and a full commit of each process.
+ */
 export const WAL_BOUND_BYTES: number = 64 * 1_048_576;
 
 type State = [isBusy: number, pages: number, copied: number];
@@ -37,7 +48,10 @@ export interface CheckpointStats {
   readonly locked: number;
   /** Of those, the ones that a reader kept from copying all. */
   readonly hindered: number;
-  /** Checkpoints that failed (the disk is full, say). Nothing is lost by it: the next one tries again. */
+  /**
+   * Checkpoints that failed (the disk is full, say). Nothing is lost by it: the next one tries
+   * again.
+   */
   readonly failed: number;
 }
 
@@ -53,7 +67,10 @@ export class Checkpointer {
   #hindered = 0;
   #failed = 0;
 
-  /** `copier`: a connection of its own, whose transactions are never used. It is closed with `close`. */
+  /**
+   * `copier`: a connection of its own, whose transactions are never used. It is closed with
+   * `close`.
+   */
   constructor(database: Database, copier: Database) {
     // Of the connection that starts the file again.
     database.exec(`PRAGMA journal_size_limit = ${KEEP_BYTES}`);

@@ -1,4 +1,7 @@
-/** Bad input: each fault is a typed error that says what was expected, what was got and what to do, and leaves nothing half-written. */
+/**
+ * Bad input: each fault is a typed error that says what was expected, what was got and what to do,
+ * and leaves nothing half-written.
+ */
 import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
@@ -8,7 +11,6 @@ import { ManualClock } from "../../core/clock.ts";
 import type { Group } from "../../store/ops.ts";
 import { checkFileSystem } from "./connect.ts";
 import { sqlite } from "./index.ts";
-import type { SqliteOptions } from "./index.ts";
 
 const partition = "p";
 const inline = { thread: "off" } as const;
@@ -39,7 +41,7 @@ test.each([
 
 test("options from code are checked as arguments", async () => {
   const path = join(folder(), "a.db");
-  const wrong = (options: object): Promise<unknown> => sqlite(path, options as SqliteOptions);
+  const wrong = (options: object): Promise<unknown> => sqlite(path, options);
   await expect(wrong({ mod: "ro" })).rejects.toThrow(TypeError);
   await expect(wrong({ mode: "readonly" })).rejects.toThrow(RangeError);
   await expect(wrong({ maxPageCount: 1.5 })).rejects.toThrow(RangeError);
@@ -59,21 +61,29 @@ test("a folder in the file's place, and a missing folder", async () => {
   await expect(missing).rejects.toThrow("make it first");
 });
 
-test.each([inline, {}, { mode: "ro" }] as const)("a file that is no database is not touched (%o)", async (options) => {
-  const path = join(folder(), "a.db");
-  const text = "These are notes, and no database at all. ".repeat(200);
-  writeFileSync(path, text);
-  const refused = sqlite(path, options);
-  await expect(refused).rejects.toMatchObject({ ...misconfigured, details: { native: "SQLITE_NOTADB" } });
-  await expect(refused).rejects.toThrow("name another file");
-  expect(readFileSync(path, "utf8")).toBe(text);
-});
+test.each([inline, {}, { mode: "ro" }] as const)(
+  "a file that is no database is not touched (%o)",
+  async (options) => {
+    const path = join(folder(), "a.db");
+    const text = "These are notes, and no database at all. ".repeat(200);
+    writeFileSync(path, text);
+    const refused = sqlite(path, options);
+    await expect(refused).rejects.toMatchObject({
+      ...misconfigured,
+      details: { native: "SQLITE_NOTADB" },
+    });
+    await expect(refused).rejects.toThrow("name another file");
+    expect(readFileSync(path, "utf8")).toBe(text);
+  },
+);
 
 test("damaged pages are CORRUPT, for reads and for commits", async () => {
   const path = join(folder(), "a.db");
   const first = await sqlite(path, inline);
   for (let i = 0; i < 20; i++) {
-    const jobs = Array.from({ length: 50 }, (_, k) => job(`j${i}-${k}`, { payload: "x".repeat(300) }));
+    const jobs = Array.from({ length: 50 }, (_, k) =>
+      job(`j${i}-${k}`, { payload: "x".repeat(300) }),
+    );
     await first.commit([{ partition, ops: jobs }]);
   }
   await first.close();
@@ -101,7 +111,10 @@ test("a damaged page met later fails that commit, not applied, and that read", a
   const store = await sqlite(path, inline);
   const keys = { read: "kv.get", partition, keys: ["n"] } as const;
   await expect(store.read([keys])).rejects.toMatchObject({ code: "CORRUPT" });
-  await expect(store.commit([add])).rejects.toMatchObject({ code: "CORRUPT", outcome: "not-applied" });
+  await expect(store.commit([add])).rejects.toMatchObject({
+    code: "CORRUPT",
+    outcome: "not-applied",
+  });
   // What does not touch the page goes on.
   const enqueue: Group = { partition, ops: [job("a")] };
   await expect(store.commit([enqueue])).resolves.toMatchObject([{ ok: true }]);
@@ -133,37 +146,40 @@ test("mode=ro on a database without our tables, and mode=rw on a missing file", 
   await expect(sqlite(`${path}2`, { mode: "rw" })).rejects.toMatchObject(misconfigured);
 });
 
-test.each([inline, {}] as const)("a full file refuses what does not fit, and goes on (%o)", async (thread) => {
-  const path = join(folder(), "a.db");
-  const full = { ...thread, params: { max_page_count: "120" } };
-  const store = await sqlite(path, full);
-  await store.commit([add]);
-  let acknowledged = 0;
-  let refusal: unknown;
-  while (refusal === undefined && acknowledged < 500) {
-    const ops = [job(`j${acknowledged}`, { payload: "x".repeat(4_000) }), add.ops[0] as never];
-    try {
-      await store.commit([{ partition, ops }]);
-      acknowledged++;
-    } catch (error) {
-      refusal = error;
+test.each([inline, {}] as const)(
+  "a full file refuses what does not fit, and goes on (%o)",
+  async (thread) => {
+    const path = join(folder(), "a.db");
+    const full = { ...thread, params: { max_page_count: "120" } };
+    const store = await sqlite(path, full);
+    await store.commit([add]);
+    let acknowledged = 0;
+    let refusal: unknown;
+    while (refusal === undefined && acknowledged < 500) {
+      const ops = [job(`j${acknowledged}`, { payload: "x".repeat(4_000) }), add.ops[0] as never];
+      try {
+        await store.commit([{ partition, ops }]);
+        acknowledged++;
+      } catch (error) {
+        refusal = error;
+      }
     }
-  }
-  expect(refusal).toMatchObject({ code: "UNAVAILABLE", outcome: "not-applied", retryable: true });
-  // Smaller things fit still, and both ops of what failed left no trace.
-  await store.commit([add]);
-  await store.close();
-  expect(await value(path)).toBe(String(acknowledged + 2));
-  const raw = new Database(path);
-  expect(raw.prepare("SELECT count(*) FROM hf_job").pluck().get()).toBe(acknowledged);
-  expect(raw.prepare("SELECT ready FROM hf_queue").pluck().get()).toBe(acknowledged);
-  expect(raw.pragma("integrity_check", { simple: true })).toBe("ok");
-  raw.close();
-  // With room again, all is well.
-  const again = await sqlite(path, inline);
-  await again.commit([{ partition, ops: [job("more", { payload: "x".repeat(4_000) })] }]);
-  await again.close();
-});
+    expect(refusal).toMatchObject({ code: "UNAVAILABLE", outcome: "not-applied", retryable: true });
+    // Smaller things fit still, and both ops of what failed left no trace.
+    await store.commit([add]);
+    await store.close();
+    expect(await value(path)).toBe(String(acknowledged + 2));
+    const raw = new Database(path);
+    expect(raw.prepare("SELECT count(*) FROM hf_job").pluck().get()).toBe(acknowledged);
+    expect(raw.prepare("SELECT ready FROM hf_queue").pluck().get()).toBe(acknowledged);
+    expect(raw.pragma("integrity_check", { simple: true })).toBe("ok");
+    raw.close();
+    // With room again, all is well.
+    const again = await sqlite(path, inline);
+    await again.commit([{ partition, ops: [job("more", { payload: "x".repeat(4_000) })] }]);
+    await again.close();
+  },
+);
 
 test("network file systems are refused by name unless allowed", () => {
   expect(() => checkFileSystem("/mnt/a.db", 0x6969)).toThrow("NFS");
@@ -233,6 +249,8 @@ test("after close everything is refused, and closing again is no error", async (
     const closed = { code: "CLOSED", outcome: "not-applied" };
     await expect(store.commit([add])).rejects.toMatchObject(closed);
     await expect(store.read([{ read: "store.info" }])).rejects.toMatchObject(closed);
-    expect(() => store.subscribe({ kind: "queue", partition, name: "q" }, () => {})).toThrow("closed");
+    expect(() => store.subscribe({ kind: "queue", partition, name: "q" }, () => {})).toThrow(
+      "closed",
+    );
   }
 });

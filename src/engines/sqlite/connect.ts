@@ -1,4 +1,7 @@
-/** What a path and its options mean, and whether the surroundings can keep what the engine promises. Nothing is opened here. */
+/**
+ * What a path and its options mean, and whether the surroundings can keep what the engine promises.
+ * Nothing is opened here.
+ */
 import { statfsSync, statSync } from "node:fs";
 import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -13,19 +16,30 @@ const SWITCH = ["on", "off"] as const;
 const NETWORK = ["refuse", "allow"] as const;
 
 export interface SqliteOptions {
-  /** `ro`: reads only; `rw`: the file must exist; `rwc`: it is made if it does not. Default `rwc`. */
+  /**
+   * `ro`: reads only; `rw`: the file must exist; `rwc`: it is made if it does not. Default `rwc`.
+   */
   readonly mode?: (typeof MODES)[number] | undefined;
-  /** `"unsynced"`: a commit is acknowledged before the disk has it; a power failure may lose the last ones, a crash of the process does not. */
+  /**
+   * `"unsynced"`: a commit is acknowledged before the disk has it; a power failure may lose the
+   * last ones, a crash of the process does not.
+   */
   readonly allow?: "unsynced" | readonly "unsynced"[] | undefined;
-  /** The greatest size of the file in pages of 4 KB; a commit beyond it fails with `UNAVAILABLE`. Default: none. */
+  /**
+   * The greatest size of the file in pages of 4 KB; a commit beyond it fails with `UNAVAILABLE`.
+   * Default: none.
+   */
   readonly maxPageCount?: number | undefined;
   /** How long a commit may wait for the write lock, 1 to 600,000 ms. Default 10 s. */
   readonly lockTimeoutMs?: number | undefined;
-  /** `off`: commits run on the calling thread and block it while the disk syncs. Default `on`; `off` with an injected clock. */
+  /**
+   * `off`: commits run on the calling thread and block it while the disk syncs. Default `on`; `off`
+   * with an injected clock.
+   */
   readonly thread?: (typeof SWITCH)[number] | undefined;
   /**
-   * `allow`: the file may lie on a network or user-space file system. WAL needs memory shared by all processes, so only one
-   * machine may use it then. Default `refuse`.
+   * `allow`: the file may lie on a network or user-space file system. WAL needs memory shared by
+   * all processes, so only one machine may use it then. Default `refuse`.
    */
   readonly network?: (typeof NETWORK)[number] | undefined;
   /** For tests and simulation; needs `thread: "off"`. */
@@ -62,7 +76,10 @@ const PARAMS: Readonly<Record<string, keyof SqliteOptions>> = Object.freeze({
 /** SQLite's own bound. */
 const MAX_PAGES = 4_294_967_294;
 
-function misconfigured(message: string, details: Readonly<Record<string, unknown>> = {}): HoldfastError {
+function misconfigured(
+  message: string,
+  details: Readonly<Record<string, unknown>> = {},
+): HoldfastError {
   return new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied", details });
 }
 
@@ -75,7 +92,9 @@ export function plan(path: string, options: SqliteOptions): Plan {
   const { clock = systemClock } = all;
   const thread = checkOneOf("thread", all.thread ?? (clock === systemClock ? "on" : "off"), SWITCH);
   if (thread === "on" && clock !== systemClock) {
-    throw new TypeError(expected("thread", `"off" with a clock of your own: a thread has the host's`, thread));
+    throw new TypeError(
+      expected("thread", `"off" with a clock of your own: a thread has the host's`, thread),
+    );
   }
   const { maxPageCount } = all;
   const mode = checkOneOf("mode", all.mode ?? DEFAULTS.mode, MODES);
@@ -85,12 +104,20 @@ export function plan(path: string, options: SqliteOptions): Plan {
     isSynced: !allow.includes("unsynced"),
     maxPageCount:
       maxPageCount === undefined ? null : checkInteger("maxPageCount", maxPageCount, 1, MAX_PAGES),
-    lockTimeoutMs: checkInteger("lockTimeoutMs", all.lockTimeoutMs ?? DEFAULTS.lockTimeoutMs, 1, 600_000),
+    lockTimeoutMs: checkInteger(
+      "lockTimeoutMs",
+      all.lockTimeoutMs ?? DEFAULTS.lockTimeoutMs,
+      1,
+      600_000,
+    ),
   };
   return { settings, isThreaded: thread === "on" && mode !== "ro", clock };
 }
 
-/** The options that a URL's parameters set. A fault in a URL is one of the surroundings, not of the code. */
+/**
+ * The options that a URL's parameters set. A fault in a URL is one of the surroundings, not of the
+ * code.
+ */
 function fromParams(params: Readonly<Record<string, string>>): SqliteOptions {
   const found: Record<string, unknown> = {};
   for (const [name, text] of Object.entries(params)) {
@@ -110,20 +137,34 @@ function paramValue(name: string, option: keyof SqliteOptions, text: string): st
     const max = option === "maxPageCount" ? MAX_PAGES : 600_000;
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= 1 && value <= max) return value;
-    throw misconfigured(`Expected \`${name}\` in the sqlite: URL to be an integer from 1 to ${max}, got "${text}"`);
+    throw misconfigured(
+      `Expected \`${name}\` in the sqlite: URL to be an integer from 1 to ${max}, got "${text}"`,
+    );
   }
-  const words: readonly string[] = option === "mode" ? MODES : option === "thread" ? SWITCH : NETWORK;
+  const words: readonly string[] =
+    option === "mode" ? MODES : option === "thread" ? SWITCH : NETWORK;
   if (words.includes(text)) return text;
-  throw misconfigured(`Expected \`${name}\` in the sqlite: URL to be one of ${words.join(", ")}, got "${text}"`);
+  throw misconfigured(
+    `Expected \`${name}\` in the sqlite: URL to be one of ${words.join(", ")}, got "${text}"`,
+  );
 }
 
 // ---------------------------------------------------------------- the file's place
 
-/** The file's real path; throws if it can't be one. Symbolic links are followed, so that two names of a file are one store. */
-function place(path: string, mode: ConnectionSettings["mode"], network: "refuse" | "allow"): string {
+/**
+ * The file's real path; throws if it can't be one. Symbolic links are followed, so that two names
+ * of a file are one store.
+ */
+function place(
+  path: string,
+  mode: ConnectionSettings["mode"],
+  network: "refuse" | "allow",
+): string {
   if (typeof path !== "string") throw new TypeError(expected("path", "a string", path));
   if (path === "" || path === ":memory:") {
-    throw misconfigured(`Expected the path of a file, got "${path}": for a store in memory use memory:`);
+    throw misconfigured(
+      `Expected the path of a file, got "${path}": for a store in memory use memory:`,
+    );
   }
   const full = resolve(path);
   const stat = statSync(full, { throwIfNoEntry: false });
@@ -131,7 +172,9 @@ function place(path: string, mode: ConnectionSettings["mode"], network: "refuse"
     throw misconfigured(`Expected ${full} to be a file, got a folder: name a file in it`);
   }
   if (stat === undefined && mode !== "rwc") {
-    throw misconfigured(`Expected ${full} to exist for mode=${mode}, but it does not: name the right file, or make it without mode=${mode}`);
+    throw misconfigured(
+      `Expected ${full} to exist for mode=${mode}, but it does not: name the right file, or make it without mode=${mode}`,
+    );
   }
   const folder = dirname(full);
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
@@ -142,7 +185,10 @@ function place(path: string, mode: ConnectionSettings["mode"], network: "refuse"
   return real;
 }
 
-/** Linux's numbers (statfs(2)) of file systems that do not share memory between machines, or leave it to a user's program. */
+/**
+ * Linux's numbers (statfs(2)) of file systems that do not share memory between machines, or leave
+ * it to a user's program.
+ */
 const NETWORK_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
   [0x6969, "NFS"],
   [0x517b, "SMB"],

@@ -1,14 +1,18 @@
 /**
- * The part of better-sqlite3 that this engine uses, typed by its shape, and how a connection is opened.
+ * The part of better-sqlite3 that this engine uses, typed by its shape, and how a connection is
+ * opened.
  *
- * Only one copy of SQLite may be in a process. SQLite guards its files with POSIX locks, and those belong to the process, not to
- * the descriptor: when any copy of the library (or any code at all) closes a descriptor of the file, every lock that the process
- * holds on it is gone, and two writers may then corrupt it. SQLite works around that within one copy by a table of its own; two
- * copies (`node:sqlite`, libsql, a second better-sqlite3) do not share one. For the same reason nothing in this folder ever opens
- * the database file or its `-shm` through `node:fs`; it asks for their status at most. The `-wal` file carries no locks.
+ * Only one copy of SQLite may be in a process. SQLite guards its files with POSIX locks, and those
+ * belong to the process, not to the descriptor: when any copy of the library (or any code at all)
+ * closes a descriptor of the file, every lock that the process holds on it is gone, and two writers
+ * may then corrupt it. SQLite works around that within one copy by a table of its own; two copies
+ * (`node:sqlite`, libsql, a second better-sqlite3) do not share one. For the same reason nothing in
+ * this folder ever opens the database file or its `-shm` through `node:fs`; it asks for their
+ * status at most. The `-wal` file carries no locks.
  *
- * Statements say `LIMIT ?+0`, never `LIMIT ?`: SQLite plans by the value of a bound limit, and so compiles the statement anew each
- * time one is bound (2.5 to 7 us); the sum is no bound limit to it.
+ * Statements say `LIMIT ?+0`, never `LIMIT ?`: SQLite plans by the value of a bound limit, and so
+ * compiles the statement anew each time one is bound (2.5 to 7 us); the sum is no bound limit to
+ * it.
  */
 import { HoldfastError } from "../../core/errors.ts";
 
@@ -16,7 +20,10 @@ import { HoldfastError } from "../../core/errors.ts";
 export type Value = string | number | Uint8Array | null;
 
 export interface Statement {
-  run(...values: readonly unknown[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
+  run(...values: readonly unknown[]): {
+    readonly changes: number;
+    readonly lastInsertRowid: number | bigint;
+  };
   get(...values: readonly unknown[]): unknown;
   all(...values: readonly unknown[]): unknown[];
   /** Rows as arrays. */
@@ -48,7 +55,9 @@ export type DatabaseClass = new (path: string, options?: DatabaseOptions) => Dat
 /** Loads better-sqlite3; only an opened SQLite store needs it. */
 export async function loadSqlite(): Promise<DatabaseClass> {
   try {
-    const module = (await import("better-sqlite3")) as unknown as { readonly default: DatabaseClass };
+    const module = (await import("better-sqlite3")) as unknown as {
+      readonly default: DatabaseClass;
+    };
     return module.default;
   } catch (cause) {
     const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
@@ -58,7 +67,11 @@ export async function loadSqlite(): Promise<DatabaseClass> {
 }
 
 /** One value of one row, or undefined. */
-export function scalar(database: Database, sql: string, ...values: readonly unknown[]): Value | undefined {
+export function scalar(
+  database: Database,
+  sql: string,
+  ...values: readonly unknown[]
+): Value | undefined {
   return database
     .prepare(sql)
     .pluck()
@@ -75,7 +88,10 @@ export interface ConnectionSettings {
   readonly lockTimeoutMs: number;
 }
 
-/** How long a read may wait for the one thing that blocks readers: another process recovering the write-ahead file. */
+/**
+ * How long a read may wait for the one thing that blocks readers: another process recovering the
+ * write-ahead file.
+ */
 const READ_TIMEOUT_MS = 1_000;
 
 /** Opens a connection that only reads. It blocks nobody and is blocked by nobody. */
@@ -83,22 +99,27 @@ export function openReader(Class: DatabaseClass, settings: ConnectionSettings): 
   const readonly = settings.mode === "ro";
   const options = { readonly, fileMustExist: true, timeout: READ_TIMEOUT_MS };
   const database = new Class(settings.path, options);
-  // Not opened as read-only otherwise: a read-only connection can't recover the write-ahead file of a process that was killed.
+  // Not opened as read-only otherwise: a read-only connection can't recover the write-ahead file of
+  // a process that was killed.
   database.exec("PRAGMA query_only = ON");
   return database;
 }
 
 /**
- * Opens a connection that writes. Its own waiting for locks is off (`lock.ts` waits, fairly and without blocking). WAL lets
- * readers go on while it writes; FULL syncs the write-ahead file at every commit, NORMAL only at checkpoints. `fullfsync` matters
- * on macOS alone, where a plain fsync does not reach the disk.
+ * Opens a connection that writes. Its own waiting for locks is off (`lock.ts` waits, fairly and
+ * without blocking). WAL lets readers go on while it writes; FULL syncs the write-ahead file at
+ * every commit, NORMAL only at checkpoints. `fullfsync` matters on macOS alone, where a plain fsync
+ * does not reach the disk.
  */
 export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): Database {
   const fileMustExist = settings.mode === "rw";
   return new Class(settings.path, { fileMustExist, timeout: 0 });
 }
 
-/** Opens the connection that checkpoints beside the writer: SQLite refuses that inside a transaction of the same connection. */
+/**
+ * Opens the connection that checkpoints beside the writer: SQLite refuses that inside a transaction
+ * of the same connection.
+ */
 export function openCopier(Class: DatabaseClass, settings: ConnectionSettings): Database {
   const database = new Class(settings.path, { fileMustExist: true, timeout: 0 });
   database.exec(`PRAGMA synchronous = ${settings.isSynced ? "FULL" : "NORMAL"}`);

@@ -1,7 +1,7 @@
 /**
- * Partitions, queues and sessions: few rows, read by every group. They are cached across transactions (the writer drops the cache
- * when somebody else committed) and written back once a transaction, however often they change in it: 500 jobs of a queue are
- * one update of its counts.
+ * Partitions, queues and sessions: few rows, read by every group. They are cached across
+ * transactions (the writer drops the cache when somebody else committed) and written back once a
+ * transaction, however often they change in it: 500 jobs of a queue are one update of its counts.
  */
 import { HoldfastError } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
@@ -11,30 +11,47 @@ import type { QueueConfig } from "../../store/ops.ts";
 import type { PartitionRow, QueueRow, SessionRow } from "../shared/embedded/tables.ts";
 import type { Database, Statement } from "./database.ts";
 
-const SELECT_PARTITION =
-  "SELECT no, name, revision, next_seq, is_sealed, moved_to, journal_count, journal_floor FROM hf_partition";
-const INSERT_PARTITION =
-  "INSERT INTO hf_partition (no, name, revision, next_seq, is_sealed, moved_to, journal_count, journal_floor, clock_ms) VALUES (?, ?, 0, 1, 0, NULL, 0, 0, ?)";
-const UPDATE_PARTITION =
-  "UPDATE hf_partition SET revision = ?, next_seq = ?, is_sealed = ?, moved_to = ?, journal_count = ?, journal_floor = ?, clock_ms = ? WHERE no = ?";
+const SELECT_PARTITION = `
+  SELECT no, name, revision, next_seq, is_sealed, moved_to, journal_count, journal_floor
+  FROM hf_partition`;
+const INSERT_PARTITION = `
+  INSERT INTO hf_partition (no, name, revision, next_seq, is_sealed, moved_to, journal_count,
+    journal_floor, clock_ms)
+  VALUES (?, ?, 0, 1, 0, NULL, 0, 0, ?)`;
+const UPDATE_PARTITION = `
+  UPDATE hf_partition
+  SET revision = ?, next_seq = ?, is_sealed = ?, moved_to = ?, journal_count = ?, journal_floor =
+    ?, clock_ms = ?
+  WHERE no = ?`;
 const LAST_PARTITION = "SELECT coalesce(max(no), 0) FROM hf_partition";
 const HIGH_WATER = "SELECT coalesce(max(clock_ms), 0) FROM hf_partition";
 
-const SELECT_QUEUE =
-  "SELECT no, partition, name, config, is_paused, rate_ms, ready, leased, scheduled, blocked, completed, cancelled, dead, ready_events, done_events, cancel_events FROM hf_queue";
-const INSERT_QUEUE =
-  "INSERT INTO hf_queue (partition, name, config, is_paused, rate_ms, ready, leased, scheduled, blocked, completed, cancelled, dead, ready_events, done_events, cancel_events) VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)";
-const UPDATE_QUEUE =
-  "UPDATE hf_queue SET config = ?, is_paused = ?, rate_ms = ?, ready = ?, leased = ?, scheduled = ?, blocked = ?, completed = ?, cancelled = ?, dead = ?, ready_events = ?, done_events = ?, cancel_events = ? WHERE no = ?";
+const SELECT_QUEUE = `
+  SELECT no, partition, name, config, is_paused, rate_ms, ready, leased, scheduled, blocked,
+    completed, cancelled, dead, ready_events, done_events, cancel_events
+  FROM hf_queue`;
+const INSERT_QUEUE = `
+  INSERT INTO hf_queue (partition, name, config, is_paused, rate_ms, ready, leased, scheduled,
+    blocked, completed, cancelled, dead, ready_events, done_events, cancel_events)
+  VALUES (?, ?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)`;
+const UPDATE_QUEUE = `
+  UPDATE hf_queue
+  SET config = ?, is_paused = ?, rate_ms = ?, ready = ?, leased = ?, scheduled = ?, blocked = ?,
+    completed = ?, cancelled = ?, dead = ?, ready_events = ?, done_events = ?, cancel_events = ?
+  WHERE no = ?`;
 
-const SELECT_SESSION = "SELECT no, partition, id, label, ttl_ms, until_ms, is_ended FROM hf_session";
-const INSERT_SESSION =
-  "INSERT INTO hf_session (partition, id, label, ttl_ms, until_ms, is_ended) VALUES (?, ?, ?, ?, ?, ?)";
-const UPDATE_SESSION =
-  "UPDATE hf_session SET ttl_ms = ?, until_ms = ?, is_ended = ? WHERE no = ?";
+const SELECT_SESSION =
+  "SELECT no, partition, id, label, ttl_ms, until_ms, is_ended FROM hf_session";
+const INSERT_SESSION = `
+  INSERT INTO hf_session (partition, id, label, ttl_ms, until_ms, is_ended)
+  VALUES (?, ?, ?, ?, ?, ?)`;
+const UPDATE_SESSION = "UPDATE hf_session SET ttl_ms = ?, until_ms = ?, is_ended = ? WHERE no = ?";
 const DELETE_SESSION = "DELETE FROM hf_session WHERE no = ?";
 
-/** A job's number in the file: the partition above, the seq below. Safe in a double for 8,192 partitions of 2^40 jobs. */
+/**
+ * A job's number in the file: the partition above, the seq below. Safe in a double for 8,192
+ * partitions of 2^40 jobs.
+ */
 const SEQS_PER_PARTITION = 2 ** 40;
 
 export function jobOf(partition: number, seq: number): number {
@@ -68,7 +85,16 @@ type QueueColumns = [
 
 function partitionOf(columns: PartitionColumns): PartitionRow {
   const [no, name, revision, nextSeq, isSealed, movedTo, journalCount, journalFloor] = columns;
-  return { no, name, revision, nextSeq, isSealed: isSealed === 1, movedTo, journalCount, journalFloor };
+  return {
+    no,
+    name,
+    revision,
+    nextSeq,
+    isSealed: isSealed === 1,
+    movedTo,
+    journalCount,
+    journalFloor,
+  };
 }
 
 function queueOf(columns: QueueColumns): CachedQueue {
@@ -110,7 +136,10 @@ class Names<T> {
   }
 }
 
-/** Cached rows beyond this are dropped at the next transaction: a file may hold many sessions over time. */
+/**
+ * Cached rows beyond this are dropped at the next transaction: a file may hold many sessions over
+ * time.
+ */
 const MAX_CACHED = 10_000;
 
 export class DirectoryTables {
@@ -165,8 +194,11 @@ export class DirectoryTables {
     this.#sessionById = rows(`${SELECT_SESSION} WHERE partition = ? AND id = ?`);
     this.#sessionByNo = rows(`${SELECT_SESSION} WHERE no = ?`);
     this.#allSessions = rows(`${SELECT_SESSION} WHERE partition = ? ORDER BY no`);
-    // There is one session a process: a scan is cheaper than an index that every renewal would rewrite.
-    this.#sessionsOver = rows(`${SELECT_SESSION} WHERE is_ended = 1 OR until_ms <= ? ORDER BY no LIMIT ?+0`);
+    // There is one session a process: a scan is cheaper than an index that every renewal would
+    // rewrite.
+    this.#sessionsOver = rows(
+      `${SELECT_SESSION} WHERE is_ended = 1 OR until_ms <= ? ORDER BY no LIMIT ?+0`,
+    );
     this.#insertSession = database.prepare(INSERT_SESSION);
     this.#updateSession = database.prepare(UPDATE_SESSION);
     this.#deleteSession = database.prepare(DELETE_SESSION);
@@ -198,7 +230,9 @@ export class DirectoryTables {
   }
 
   /** Notes the hints that are due, for other processes; gives the queues they are about. */
-  noteEvents(channels: readonly Channel[]): { readonly no: number; readonly events: QueueEvents }[] {
+  noteEvents(
+    channels: readonly Channel[],
+  ): { readonly no: number; readonly events: QueueEvents }[] {
     const queues: CachedQueue[] = [];
     for (const { kind, partition, name } of channels) {
       if (kind === "bus") continue;

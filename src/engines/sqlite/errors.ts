@@ -1,4 +1,7 @@
-/** Native errors → `HoldfastError`. A result code says what happened; where it happened says what became of the commit. */
+/**
+ * Native errors → `HoldfastError`. A result code says what happened; where it happened says what
+ * became of the commit.
+ */
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import type { ErrorCode, Outcome } from "../../core/errors.ts";
 
@@ -10,8 +13,8 @@ export function sqliteCode(error: unknown): string | undefined {
 }
 
 /**
- * Somebody else holds a lock, and will let go. `PROTOCOL` is a lost race for the index of the write-ahead file; SQLite gives
- * up on it after some seconds of its own.
+ * Somebody else holds a lock, and will let go. `PROTOCOL` is a lost race for the index of the
+ * write-ahead file; SQLite gives up on it after some seconds of its own.
  */
 export function isBusy(error: unknown): boolean {
   const code = sqliteCode(error);
@@ -77,7 +80,8 @@ const MEANINGS: readonly (readonly [prefix: string, meaning: Meaning])[] = [
     {
       code: "MISCONFIGURED",
       retryable: false,
-      say: (path) => `Expected to be allowed to open ${path}, but the system refused: check its permissions`,
+      say: (path) =>
+        `Expected to be allowed to open ${path}, but the system refused: check its permissions`,
     },
   ],
   [
@@ -93,7 +97,8 @@ const MEANINGS: readonly (readonly [prefix: string, meaning: Meaning])[] = [
     {
       code: "UNAVAILABLE",
       retryable: true,
-      say: (path) => `Expected the disk to serve ${path}, but it failed: check the system's log and the disk`,
+      say: (path) =>
+        `Expected the disk to serve ${path}, but it failed: check the system's log and the disk`,
     },
   ],
 ];
@@ -105,8 +110,9 @@ const OTHER: Meaning = {
 };
 
 /**
- * The error for the caller. Ours pass as they are, and so do defects (`InvariantError`, `TypeError`): they are never dressed up as
- * an outage. The native message comes last; it never holds data.
+ * The error for the caller. Ours pass as they are, and so do defects (`InvariantError`,
+ * `TypeError`): they are never dressed up as an outage. The native message comes last; it never
+ * holds data.
  */
 export function mapError(error: unknown, path: string, outcome: Outcome | undefined): unknown {
   const native = sqliteCode(error);
@@ -114,5 +120,10 @@ export function mapError(error: unknown, path: string, outcome: Outcome | undefi
   const meaning = MEANINGS.find(([prefix]) => native.startsWith(prefix))?.[1] ?? OTHER;
   const message = `${meaning.say(path)} (${native}: ${(error as Error).message})`;
   const { code, retryable } = meaning;
-  return new HoldfastError(code, message, { retryable, outcome, details: { native }, cause: error });
+  return new HoldfastError(code, message, {
+    retryable,
+    outcome,
+    details: { native },
+    cause: error,
+  });
 }

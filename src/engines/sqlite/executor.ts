@@ -1,9 +1,12 @@
-/** Who carries out writes: the writer on this thread, or (`remote.ts`) the one in a thread of its own. Both answer alike. */
+/**
+ * Who carries out writes: the writer on this thread, or (`remote.ts`) the one in a thread of its
+ * own. Both answer alike.
+ */
 import type { Durability } from "../../store/capabilities.ts";
 import type { ExportRecord } from "../../store/driver.ts";
 import type { Group } from "../../store/ops.ts";
 import type { Clock } from "../../core/clock.ts";
-import type { Foreign } from "./foreign.ts";
+import type { Baseline, Foreign } from "./foreign.ts";
 import type { Committed, Seal, Writer, WriterStats } from "./writer.ts";
 
 export interface Executor {
@@ -12,8 +15,8 @@ export interface Executor {
   seal(partition: string, seal: Seal): Promise<Committed>;
   durability(): Promise<Durability>;
   stats(): Promise<WriterStats>;
-  /** Whether anybody waits for what other processes do. */
-  watch(isOn: boolean): void;
+  /** Somebody waits for what other processes do after the baseline; null: nobody any more. */
+  watch(baseline: Baseline | null): void;
   close(): Promise<void>;
 }
 
@@ -65,8 +68,8 @@ export class LocalExecutor implements Executor {
   async stats(): Promise<WriterStats> {
     return this.#writer.stats;
   }
-  watch(isOn: boolean): void {
-    this.#writer.watch(isOn);
+  watch(baseline: Baseline | null): void {
+    this.#writer.watch(baseline);
   }
   close(): Promise<void> {
     return this.#writer.close();

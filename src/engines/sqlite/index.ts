@@ -1,12 +1,14 @@
 /**
- * The SQLite engine, the embedded default: one file, no server, several processes, synced at acknowledgement.
+ * The SQLite engine, the embedded default: one file, no server, several processes, synced at
+ * acknowledgement.
  *
  * connect.ts        what a path and its options mean       store.ts    the driver
- * open.ts schema/   from a path to tables of our version    reader.ts   reads, on the caller's thread
- * thread.ts remote.ts messages.ts executor.ts               writes, in a thread of their own or inline
- * writer.ts         one transaction at a time               lock.ts     the write lock, fairly
- * tables.ts ...     the state machine's tables in SQL       intake.ts   ops in the caller's own transaction
- * wake.ts foreign.ts  others' commits, without a server     checkpoint.ts  the write-ahead file, bounded
+ * open.ts schema/   from a path to tables of our version    reader.ts   reads, on the caller's
+ * thread thread.ts remote.ts messages.ts executor.ts               writes, in a thread of their own
+ * or inline writer.ts         one transaction at a time               lock.ts     the write lock,
+ * fairly tables.ts ...     the state machine's tables in SQL       intake.ts   ops in the caller's
+ * own transaction wake.ts foreign.ts  others' commits, without a server     checkpoint.ts  the
+ * write-ahead file, bounded
  */
 import { HoldfastError } from "../../core/errors.ts";
 import { plan } from "./connect.ts";
@@ -37,8 +39,9 @@ export { SCHEMA_VERSION } from "./schema/migrate.ts";
  * Opens a file as a store; makes it, and its tables beside any others, if they are missing.
  *
  * Durability: WAL and `synchronous = FULL`: when a commit is acknowledged, the disk has it.
- * Errors: `MISCONFIGURED` (path, options, surroundings, not a database), `CORRUPT`, `INCOMPATIBLE` (tables of a newer library that
- * this one may not read), `UNAVAILABLE` (the lock was not to be had in time). `TypeError`, `RangeError` for wrong options.
+ * Errors: `MISCONFIGURED` (path, options, surroundings, not a database), `CORRUPT`, `INCOMPATIBLE`
+ * (tables of a newer library that this one may not read), `UNAVAILABLE` (the lock was not to be had
+ * in time). `TypeError`, `RangeError` for wrong options.
  */
 export async function sqlite(path: string, options: SqliteOptions = {}): Promise<SqliteStore> {
   const { settings, isThreaded, clock } = plan(path, options);

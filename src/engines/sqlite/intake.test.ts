@@ -1,11 +1,13 @@
-/** Ops in the caller's own transaction: with its rows or not at all, never across an await, taken in at once. */
+/**
+ * Ops in the caller's own transaction: with its rows or not at all, never across an await, taken in
+ * at once.
+ */
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import { folder, job, Program } from "../../../test/kit/sqlite.ts";
 import { ManualClock } from "../../core/clock.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../store/ops.ts";
-import type { JobView } from "../../store/ops.ts";
 import { sqlite } from "./index.ts";
 import type { SqliteStore } from "./index.ts";
 
@@ -36,10 +38,13 @@ const orders = (own: Database.Database): unknown[] =>
 
 async function jobs(store: SqliteStore, ...ids: string[]): Promise<(string | undefined)[]> {
   const [views] = await store.read([{ read: "queue.get", partition, queue: "q", ids }]);
-  return (views as readonly (JobView | null)[]).map((view) => view?.id);
+  return views.map((view) => view?.id);
 }
 
-/** A macrotask: the microtasks after a transaction, and an inline commit they ask for, are over then. */
+/**
+ * A macrotask: the microtasks after a transaction, and an inline commit they ask for, are over
+ * then.
+ */
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test("what is put in stands with the caller's rows, and is taken in at once, in order", async () => {
@@ -178,15 +183,18 @@ test("a long intake is taken in by several commits, all of it", async () => {
   expect(view?.counts.ready).toBe(2_500);
 });
 
-test("a crash at any point leaves the caller's row and its job, or neither", { timeout: 60_000 }, async () => {
-  const path = join(folder(), "a.db");
-  const store = await sqlite(path);
-  onTestFinished(() => store.close());
-  const own = new Database(path);
-  own.exec("CREATE TABLE orders (id TEXT PRIMARY KEY)");
-  for (let round = 0; round < 4; round++) {
-    const program = new Program(
-      `const store = await sqlite(args[0]);
+test(
+  "a crash at any point leaves the caller's row and its job, or neither",
+  { timeout: 60_000 },
+  async () => {
+    const path = join(folder(), "a.db");
+    const store = await sqlite(path);
+    onTestFinished(() => store.close());
+    const own = new Database(path);
+    own.exec("CREATE TABLE orders (id TEXT PRIMARY KEY)");
+    for (let round = 0; round < 4; round++) {
+      const program = new Program(
+        `const store = await sqlite(args[0]);
        const own = new Database(args[0]);
        const order = own.prepare("INSERT INTO orders VALUES (?)");
        for (let i = 0; ; i++) {
@@ -198,20 +206,21 @@ test("a crash at any point leaves the caller's row and its job, or neither", { t
          if (i === 20) say("busy");
          if (i % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
        }`,
-      path,
-      round,
-    );
-    await program.hear();
-    await new Promise((resolve) => setTimeout(resolve, round * 7));
-    await program.kill();
-  }
-  // Any process takes in what the dead ones left, however many commits that needs.
-  for (let i = 0; i < 1_000; i++) {
-    await store.commit([]);
-    if (own.prepare("SELECT count(*) FROM hf_intake").pluck().get() === 0) break;
-  }
-  const taken = own.prepare("SELECT id FROM hf_jobs ORDER BY id").pluck().all();
-  expect(taken).toEqual(orders(own));
-  expect(taken.length).toBeGreaterThan(80);
-  own.close();
-});
+        path,
+        round,
+      );
+      await program.hear();
+      await new Promise((resolve) => setTimeout(resolve, round * 7));
+      await program.kill();
+    }
+    // Any process takes in what the dead ones left, however many commits that needs.
+    for (let i = 0; i < 1_000; i++) {
+      await store.commit([]);
+      if (own.prepare("SELECT count(*) FROM hf_intake").pluck().get() === 0) break;
+    }
+    const taken = own.prepare("SELECT id FROM hf_jobs ORDER BY id").pluck().all();
+    expect(taken).toEqual(orders(own));
+    expect(taken.length).toBeGreaterThan(80);
+    own.close();
+  },
+);

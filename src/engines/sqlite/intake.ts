@@ -1,12 +1,15 @@
 /**
- * Ops in the caller's own better-sqlite3 transaction. They are written as rows of `hf_intake` on the caller's connection, so that
- * they stand or fall with the caller's own rows; the next commit of anybody takes them in, in order, and as facts: no bound of a
- * queue refuses them any more. A crash at any point leaves both the caller's rows and the ops, or neither.
+ * Ops in the caller's own better-sqlite3 transaction. They are written as rows of `hf_intake` on
+ * the caller's connection, so that they stand or fall with the caller's own rows; the next commit
+ * of anybody takes them in, in order, and as facts: no bound of a queue refuses them any more. A
+ * crash at any point leaves both the caller's rows and the ops, or neither.
  *
- * A transaction here must be synchronous. An `await` between its BEGIN and COMMIT would hold the file's write lock for as long as the
- * event loop pleases, against every process. So at the first op of a transaction a microtask is queued: a synchronous transaction
- * is over before it runs. If the transaction is still open then, it is rolled back, and everything that follows on the connection
- * throws until its COMMIT or ROLLBACK is called, so that no rest of it is written by itself.
+ * A transaction here must be synchronous. An `await` between its BEGIN and COMMIT would hold the
+ * file's write lock for as long as the event loop pleases, against every process. So at the first
+ * op of a transaction a microtask is queued: a synchronous transaction is over before it runs. If
+ * the transaction is still open then, it is rolled back, and everything that follows on the
+ * connection throws until its COMMIT or ROLLBACK is called, so that no rest of it is written by
+ * itself.
  */
 import { realpathSync } from "node:fs";
 import type { Data } from "../../core/codec.ts";
@@ -96,7 +99,10 @@ export interface IntakeDoorOptions {
   /** The store's file, resolved. */
   readonly path: string;
   readonly Class: DatabaseClass;
-  /** Called in the first microtask after a transaction ended: commits, so that what was put in is taken in at once. */
+  /**
+   * Called in the first microtask after a transaction ended: commits, so that what was put in is
+   * taken in at once.
+   */
   readonly onPut: () => void;
 }
 
@@ -109,7 +115,10 @@ export class IntakeDoor {
     this.#options = options;
   }
 
-  /** Writes the ops as one group into the transaction that is open on `database`. Synchronous; see the file's head. */
+  /**
+   * Writes the ops as one group into the transaction that is open on `database`. Synchronous; see
+   * the file's head.
+   */
   put(database: Database, partition: string, ops: readonly QueueEnqueue[]): void {
     const guest = this.#guest(database);
     if (!database.inTransaction) {
@@ -151,7 +160,8 @@ export class IntakeDoor {
     if (typeof database !== "object" || database === null || !("inTransaction" in database)) {
       throw new TypeError(expected("tx", "a better-sqlite3 connection", database));
     }
-    // Another library's connection would bring a second copy of SQLite: see the head of database.ts.
+    // Another library's connection would bring a second copy of SQLite: see the head of
+    // database.ts.
     if (!(database instanceof Class)) {
       const message =
         "Expected a connection of the better-sqlite3 that Holdfast uses, got one of another copy or library: two copies of SQLite on one file in one process lose each other's locks and corrupt it. Deduplicate better-sqlite3 (`npm ls better-sqlite3`)";
@@ -165,7 +175,9 @@ export class IntakeDoor {
     }
     const file = database.prepare(FILE).pluck().get() as string;
     if (realpathSync(file) !== path) {
-      throw misconfigured(`Expected a connection to ${path}, got one to ${file}: open the store's own file`);
+      throw misconfigured(
+        `Expected a connection to ${path}, got one to ${file}: open the store's own file`,
+      );
     }
   }
 }
@@ -184,8 +196,9 @@ function ownProperty(object: object, name: string): PropertyDescriptor | undefin
 }
 
 /**
- * Rolls back and closes the connection to everything but the end of the transaction. What the program still does in it must not
- * be written by itself, in transactions of one statement each: `query_only` refuses what was prepared before, and `prepare` and
+ * Rolls back and closes the connection to everything but the end of the transaction. What the
+ * program still does in it must not be written by itself, in transactions of one statement each:
+ * `query_only` refuses what was prepared before, and `prepare` and
  * `exec` say why until the program comes to its COMMIT or ROLLBACK.
  */
 function breakOff(database: Database): void {

@@ -1,4 +1,7 @@
-/** A job's row as this engine hands it out: read whole, or known to exist and read only when somebody looks into it. */
+/**
+ * A job's row as this engine hands it out: read whole, or known to exist and read only when
+ * somebody looks into it.
+ */
 import type { Data } from "../../core/codec.ts";
 import type { JobRow, WaitingState } from "../shared/embedded/tables.ts";
 import { seqOf } from "./directory-tables.ts";
@@ -58,8 +61,9 @@ export class StoredJob implements JobRow {
 }
 
 /**
- * Completing a job needs its number and its key, and the lease row has both: reading the body as well (1.7 us, and up to a
- * megabyte of payload) is put off until a field of it is asked for, as a retry does.
+ * Completing a job needs its number and its key, and the lease row has both: reading the body as
+ * well (1.7 us, and up to a megabyte of payload) is put off until a field of it is asked for, as a
+ * retry does.
  */
 export class KnownJob implements JobRow {
   readonly queue: number;
@@ -69,12 +73,7 @@ export class KnownJob implements JobRow {
   #body: StoredJob | undefined;
 
   /** `key` undefined: not known either. */
-  constructor(
-    queue: number,
-    seq: number,
-    key: string | null | undefined,
-    load: () => StoredJob,
-  ) {
+  constructor(queue: number, seq: number, key: string | null | undefined, load: () => StoredJob) {
     this.queue = queue;
     this.seq = seq;
     this.#key = key;

@@ -1,8 +1,9 @@
 /**
  * Jobs' bodies and where they wait: `hf_job`, `hf_ready`, `hf_scheduled`, `hf_blocked`, `hf_key`.
  *
- * Writes of bodies happen at once. Entries of `hf_ready` and removals of bodies are gathered (`bulk.ts`), rows of `hf_key` are
- * written back at the end; whatever could miss them flushes first.
+ * Writes of bodies happen at once. Entries of `hf_ready` and removals of bodies are gathered
+ * (`bulk.ts`), rows of `hf_key` are written back at the end; whatever could miss them flushes
+ * first.
  */
 import type { JobRow, KeyRow, WaitingState } from "../shared/embedded/tables.ts";
 import { BulkDelete, BulkInsert } from "./bulk.ts";
@@ -17,46 +18,90 @@ const COLUMNS =
 const SELECT_JOB = `SELECT ${COLUMNS} FROM hf_job j WHERE j.job = ?`;
 const SELECT_BY_ID = `SELECT ${COLUMNS} FROM hf_job j WHERE j.queue = ? AND j.id = ?`;
 // `+queue` keeps the planner off the index by (queue, id), which would have to be sorted.
-const JOB_RANGE = `SELECT ${COLUMNS} FROM hf_job j WHERE j.job > ? AND j.job < ? AND +j.queue = ? ORDER BY j.job LIMIT ?+0`;
-const INSERT_JOB =
-  "INSERT INTO hf_job (job, queue, state, at, holds_key, attempts, lost, priority, created_ms, id, key, trace, error, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const UPDATE_STATE =
-  "UPDATE hf_job SET state = ?, at = ?, holds_key = ?, attempts = ?, lost = ?, error = ? WHERE job = ?";
+const JOB_RANGE = `
+  SELECT ${COLUMNS}
+  FROM hf_job j
+  WHERE j.job > ? AND j.job < ? AND +j.queue = ?
+  ORDER BY j.job LIMIT ?+0`;
+const INSERT_JOB = `
+  INSERT INTO hf_job (job, queue, state, at, holds_key, attempts, lost, priority, created_ms, id,
+    key, trace, error, payload)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const UPDATE_STATE = `
+  UPDATE hf_job
+  SET state = ?, at = ?, holds_key = ?, attempts = ?, lost = ?, error = ?
+  WHERE job = ?`;
 const UPDATE_PAYLOAD = "UPDATE hf_job SET payload = ? WHERE job = ?";
 const DELETE_JOBS = "DELETE FROM hf_job WHERE job BETWEEN ? AND ?";
 
 const INSERT_READY = "INSERT INTO hf_ready (queue, rank, job) VALUES (?, ?, ?)";
-const INSERT_READIES = "INSERT INTO hf_ready (queue, rank, job) SELECT ?, ?, value FROM json_each(?)";
+const INSERT_READIES =
+  "INSERT INTO hf_ready (queue, rank, job) SELECT ?, ?, value FROM json_each(?)";
 const DELETE_READY = "DELETE FROM hf_ready WHERE queue = ? AND rank = ? AND job = ?";
 const FIRST_READY = "SELECT rank, job FROM hf_ready WHERE queue = ? ORDER BY rank, job LIMIT 1";
-// The first entries and their bodies, then all entries up to the last of them at once. CROSS JOIN keeps the order of the loops.
-const TAKE_READY = `SELECT ${COLUMNS} FROM hf_ready r CROSS JOIN hf_job j WHERE r.queue = ? AND j.job = r.job ORDER BY r.rank, r.job LIMIT ?+0`;
+// The first entries and their bodies, then all entries up to the last of them at once. CROSS JOIN
+// keeps the order of the loops.
+const TAKE_READY = `
+  SELECT ${COLUMNS}
+  FROM hf_ready r
+  CROSS
+  JOIN hf_job j
+  WHERE r.queue = ? AND j.job = r.job
+  ORDER BY r.rank, r.job LIMIT ?+0`;
 const DELETE_TAKEN = "DELETE FROM hf_ready WHERE queue = ? AND (rank, job) <= (?, ?)";
 
 const INSERT_SCHEDULED = "INSERT INTO hf_scheduled (queue, due_ms, job) VALUES (?, ?, ?)";
 const DELETE_SCHEDULED = "DELETE FROM hf_scheduled WHERE queue = ? AND due_ms = ? AND job = ?";
 const NEXT_DUE = "SELECT due_ms FROM hf_scheduled WHERE queue = ? ORDER BY due_ms, job LIMIT 1";
-const TAKE_DUE = `SELECT ${COLUMNS} FROM hf_scheduled s CROSS JOIN hf_job j WHERE s.queue = ? AND s.due_ms <= ? AND j.job = s.job ORDER BY s.due_ms, s.job LIMIT ?+0`;
+const TAKE_DUE = `
+  SELECT ${COLUMNS}
+  FROM hf_scheduled s
+  CROSS
+  JOIN hf_job j
+  WHERE s.queue = ? AND s.due_ms <= ? AND j.job = s.job
+  ORDER BY s.due_ms, s.job LIMIT ?+0`;
 const DELETE_DUE = "DELETE FROM hf_scheduled WHERE queue = ? AND (due_ms, job) <= (?, ?)";
 
 const INSERT_BLOCKED = "INSERT INTO hf_blocked (queue, key, job) VALUES (?, ?, ?)";
 const DELETE_BLOCKED = "DELETE FROM hf_blocked WHERE queue = ? AND key = ? AND job = ?";
-const FIRST_BLOCKED =
-  "SELECT job FROM hf_blocked WHERE queue = ? AND key = ? ORDER BY job LIMIT 1";
+const FIRST_BLOCKED = "SELECT job FROM hf_blocked WHERE queue = ? AND key = ? ORDER BY job LIMIT 1";
 
-/** Two ways to list a place by job number: sort the place (few rows), or walk the bodies and look each up (many). */
+/**
+ * Two ways to list a place by job number: sort the place (few rows), or walk the bodies and look
+ * each up (many).
+ */
 const SORT: Readonly<Record<WaitingState, string>> = {
   ready: "SELECT job FROM hf_ready WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
-  scheduled: "SELECT job FROM hf_scheduled WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
-  blocked: "SELECT job FROM hf_blocked WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
+  scheduled:
+    "SELECT job FROM hf_scheduled WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
+  blocked:
+    "SELECT job FROM hf_blocked WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
 };
 const WALK: Readonly<Record<WaitingState, string>> = {
-  ready:
-    "SELECT j.job FROM hf_job j WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 0 AND EXISTS (SELECT 1 FROM hf_ready r WHERE r.queue = j.queue AND r.rank = j.at AND r.job = j.job) ORDER BY j.job LIMIT ?+0",
-  scheduled:
-    "SELECT j.job FROM hf_job j WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 1 AND EXISTS (SELECT 1 FROM hf_scheduled s WHERE s.queue = j.queue AND s.due_ms = j.at AND s.job = j.job) ORDER BY j.job LIMIT ?+0",
-  blocked:
-    "SELECT j.job FROM hf_job j WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 2 AND EXISTS (SELECT 1 FROM hf_blocked b WHERE b.queue = j.queue AND b.key = j.key AND b.job = j.job) ORDER BY j.job LIMIT ?+0",
+  ready: `
+    SELECT j.job
+    FROM hf_job j
+    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 0
+    AND EXISTS (SELECT 1
+    FROM hf_ready r
+    WHERE r.queue = j.queue AND r.rank = j.at AND r.job = j.job)
+    ORDER BY j.job LIMIT ?+0`,
+  scheduled: `
+    SELECT j.job
+    FROM hf_job j
+    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 1
+    AND EXISTS (SELECT 1
+    FROM hf_scheduled s
+    WHERE s.queue = j.queue AND s.due_ms = j.at AND s.job = j.job)
+    ORDER BY j.job LIMIT ?+0`,
+  blocked: `
+    SELECT j.job
+    FROM hf_job j
+    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 2
+    AND EXISTS (SELECT 1
+    FROM hf_blocked b
+    WHERE b.queue = j.queue AND b.key = j.key AND b.job = j.job)
+    ORDER BY j.job LIMIT ?+0`,
 };
 /** Places with more rows than this are listed by a walk. */
 const SORT_MAX = 10_000;
@@ -346,4 +391,3 @@ export class JobTables extends KvTables {
     entry.isDirty = false;
   }
 }
-

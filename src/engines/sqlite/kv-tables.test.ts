@@ -11,9 +11,7 @@ function isBelow(a: string, b: string | Uint8Array): boolean {
 }
 
 test("the end of a prefix is above all that begin with it", () => {
-  fc.assert(
-    fc.property(text, text, (prefix, rest) => isBelow(prefix + rest, endOfPrefix(prefix))),
-  );
+  fc.assert(fc.property(text, text, (prefix, rest) => isBelow(prefix + rest, endOfPrefix(prefix))));
 });
 
 test("nothing else lies between a prefix and its end", () => {

@@ -1,6 +1,6 @@
 /**
- * Keys. Within a transaction they are cached and written back once: 500 additions to one hot key are one row update. Whatever
- * reads by range flushes first.
+ * Keys. Within a transaction they are cached and written back once: 500 additions to one hot key
+ * are one row update. Whatever reads by range flushes first.
  */
 import type { Data } from "../../core/codec.ts";
 import { compareKeys } from "../shared/embedded/order.ts";
@@ -10,17 +10,33 @@ import { DirectoryTables } from "./directory-tables.ts";
 
 const COLUMNS = "no, partition, key, value, revision, expires_ms, session";
 const SELECT_KEY = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key = ?`;
-const INSERT_KEY =
-  "INSERT INTO hf_kv (partition, key, value, revision, expires_ms, session) VALUES (?, ?, ?, ?, ?, ?)";
-const UPSERT_KEY = `${INSERT_KEY} ON CONFLICT (partition, key) DO UPDATE SET value = excluded.value, revision = excluded.revision, expires_ms = excluded.expires_ms, session = excluded.session`;
-// The common update leaves the two partial indexes alone; naming their columns would make SQLite check them.
+const INSERT_KEY = `
+  INSERT INTO hf_kv (partition, key, value, revision, expires_ms, session)
+  VALUES (?, ?, ?, ?, ?, ?)`;
+const UPSERT_KEY = `
+  ${INSERT_KEY}
+  ON CONFLICT (partition, key)
+  DO UPDATE
+  SET value = excluded.value, revision = excluded.revision, expires_ms = excluded.expires_ms,
+    session = excluded.session`;
+// The common update leaves the two partial indexes alone; naming their columns would make SQLite
+// check them.
 const UPDATE_VALUE = "UPDATE hf_kv SET value = ?, revision = ? WHERE no = ?";
 const UPDATE_KEY =
   "UPDATE hf_kv SET value = ?, revision = ?, expires_ms = ?, session = ? WHERE no = ?";
 const DELETE_KEY = "DELETE FROM hf_kv WHERE partition = ? AND key = ?";
-// Text is compared as UTF-8 bytes (BINARY), and every text comes before every blob: an empty blob is the end of all keys.
-const RANGE_FROM = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?+0`;
-const RANGE_AFTER = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND key > ? AND key < ? ORDER BY key LIMIT ?+0`;
+// Text is compared as UTF-8 bytes (BINARY), and every text comes before every blob: an empty blob
+// is the end of all keys.
+const RANGE_FROM = `
+  SELECT ${COLUMNS}
+  FROM hf_kv
+  WHERE partition = ? AND key >= ? AND key < ?
+  ORDER BY key LIMIT ?+0`;
+const RANGE_AFTER = `
+  SELECT ${COLUMNS}
+  FROM hf_kv
+  WHERE partition = ? AND key > ? AND key < ?
+  ORDER BY key LIMIT ?+0`;
 const EXPIRED = `SELECT ${COLUMNS} FROM hf_kv WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0`;
 const OF_SESSION = `SELECT ${COLUMNS} FROM hf_kv WHERE partition = ? AND session = ? LIMIT ?+0`;
 
@@ -48,7 +64,10 @@ function kvOf(columns: KvColumns): KvRow {
   return { partition, key, value, revision, expiresMs, session };
 }
 
-/** The least text that is above every text with the prefix, in UTF-8 byte order; a blob if there is none. */
+/**
+ * The least text that is above every text with the prefix, in UTF-8 byte order; a blob if there is
+ * none.
+ */
 export function endOfPrefix(prefix: string): string | Uint8Array {
   const points = Array.from(prefix);
   while (points.length > 0) {

@@ -1,16 +1,12 @@
 /**
  * Held and finished jobs, and marks: `hf_lease`, `hf_finished`, `hf_mark`.
  *
- * Leases seen in a transaction are cached; inserts and deletes are gathered (`bulk.ts`). Deletes and inserts of one table are never
- * pending together, so that a job settled and claimed again in one commit keeps the order of the two.
+ * Leases seen in a transaction are cached; inserts and deletes are gathered (`bulk.ts`). Deletes
+ * and inserts of one table are never pending together, so that a job settled and claimed again in
+ * one commit keeps the order of the two.
  */
 import type { Data } from "../../core/codec.ts";
-import type {
-  FinishedRow,
-  FinishedState,
-  LeaseRow,
-  MarkRow,
-} from "../shared/embedded/tables.ts";
+import type { FinishedRow, FinishedState, LeaseRow, MarkRow } from "../shared/embedded/tables.ts";
 import { BulkDelete, BulkInsert } from "./bulk.ts";
 import type { Database, Statement } from "./database.ts";
 import { jobOf, seqOf } from "./directory-tables.ts";
@@ -18,41 +14,80 @@ import { JobTables } from "./job-tables.ts";
 
 const LEASE = "l.session, l.job, l.queue, l.token, l.is_cancel_requested, l.progress, l.key";
 const SELECT_LEASE = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? AND l.job = ?`;
-// There are as many sessions as processes: one look each is cheaper than an index that every claim would write.
-const LEASE_OF_JOB = `SELECT ${LEASE} FROM hf_session s CROSS JOIN hf_lease l WHERE l.session = s.no AND l.job = ?`;
+// There are as many sessions as processes: one look each is cheaper than an index that every claim
+// would write.
+const LEASE_OF_JOB = `
+  SELECT ${LEASE}
+  FROM hf_session s
+  CROSS
+  JOIN hf_lease l
+  WHERE l.session = s.no AND l.job = ?`;
 const OF_SESSION = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? ORDER BY l.job LIMIT ?+0`;
 const COUNT = "SELECT count(*) FROM hf_lease WHERE session = ?";
 const CANCELS = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? AND l.is_cancel_requested = 1`;
 // For people and exports: a scan of what is held now.
-const LEASE_RANGE = `SELECT ${LEASE} FROM hf_lease l WHERE l.queue = ? AND l.job > ? ORDER BY l.job LIMIT ?+0`;
-const INSERT_LEASE =
-  "INSERT INTO hf_lease (session, queue, token, is_cancel_requested, key, progress, job) VALUES (?, ?, ?, ?, ?, ?, ?)";
-const INSERT_LEASES =
-  "INSERT INTO hf_lease (session, queue, token, is_cancel_requested, key, progress, job) SELECT ?, ?, ?, ?, ?, ?, value FROM json_each(?)";
+const LEASE_RANGE = `
+  SELECT ${LEASE}
+  FROM hf_lease l
+  WHERE l.queue = ? AND l.job > ?
+  ORDER BY l.job LIMIT ?+0`;
+const INSERT_LEASE = `
+  INSERT INTO hf_lease (session, queue, token, is_cancel_requested, key, progress, job)
+  VALUES (?, ?, ?, ?, ?, ?, ?)`;
+const INSERT_LEASES = `
+  INSERT INTO hf_lease (session, queue, token, is_cancel_requested, key, progress, job)
+  SELECT ?, ?, ?, ?, ?, ?, value
+  FROM json_each(?)`;
 const UPDATE_LEASE =
   "UPDATE hf_lease SET is_cancel_requested = ?, progress = ? WHERE session = ? AND job = ?";
 const DELETE_LEASES = "DELETE FROM hf_lease WHERE session = ? AND job BETWEEN ? AND ?";
 const KEY_OF_JOB = "SELECT key FROM hf_job WHERE job = ?";
 
 const FINISHED = "queue, state, job, finished_ms, expires_ms, result";
-const SELECT_FINISHED = `SELECT ${FINISHED} FROM hf_finished WHERE queue = ? AND state IN (0, 1, 2) AND job = ?`;
-const FINISHED_RANGE = `SELECT ${FINISHED} FROM hf_finished WHERE queue = ? AND state = ? AND job > ? ORDER BY job LIMIT ?+0`;
+const SELECT_FINISHED = `
+  SELECT ${FINISHED}
+  FROM hf_finished
+  WHERE queue = ? AND state IN (0, 1, 2) AND job = ?`;
+const FINISHED_RANGE = `
+  SELECT ${FINISHED}
+  FROM hf_finished
+  WHERE queue = ? AND state = ? AND job > ?
+  ORDER BY job LIMIT ?+0`;
 // A result may be large, and who removes the row does not need it.
-const FINISHED_EXPIRED =
-  "SELECT queue, state, job, finished_ms, expires_ms, NULL FROM hf_finished WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0";
-const INSERT_FINISHED =
-  "INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job) VALUES (?, ?, ?, ?, ?, ?)";
-const INSERT_FINISHEDS =
-  "INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job) SELECT ?, ?, ?, ?, ?, value FROM json_each(?)";
+const FINISHED_EXPIRED = `
+  SELECT queue, state, job, finished_ms, expires_ms, NULL
+  FROM hf_finished
+  WHERE expires_ms <= ?
+  ORDER BY expires_ms LIMIT ?+0`;
+const INSERT_FINISHED = `
+  INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job)
+  VALUES (?, ?, ?, ?, ?, ?)`;
+const INSERT_FINISHEDS = `
+  INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job)
+  SELECT ?, ?, ?, ?, ?, value
+  FROM json_each(?)`;
 const DELETE_FINISHEDS =
   "DELETE FROM hf_finished WHERE queue = ? AND state = ? AND job BETWEEN ? AND ?";
 
 const MARK = "queue, kind, name, value, id, expires_ms";
 const SELECT_MARK = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?`;
-const UPSERT_MARK = `INSERT INTO hf_mark (${MARK}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (queue, kind, name) DO UPDATE SET value = excluded.value, id = excluded.id, expires_ms = excluded.expires_ms`;
+const UPSERT_MARK = `
+  INSERT INTO hf_mark (${MARK})
+  VALUES (?, ?, ?, ?, ?, ?)
+  ON CONFLICT (queue, kind, name)
+  DO UPDATE
+  SET value = excluded.value, id = excluded.id, expires_ms = excluded.expires_ms`;
 const DELETE_MARK = "DELETE FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?";
-const MARKS_EXPIRED = `SELECT ${MARK} FROM hf_mark WHERE expires_ms <= ? ORDER BY expires_ms LIMIT ?+0`;
-const MARK_RANGE = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND (kind, name) > (?, ?) ORDER BY kind, name LIMIT ?+0`;
+const MARKS_EXPIRED = `
+  SELECT ${MARK}
+  FROM hf_mark
+  WHERE expires_ms <= ?
+  ORDER BY expires_ms LIMIT ?+0`;
+const MARK_RANGE = `
+  SELECT ${MARK}
+  FROM hf_mark
+  WHERE queue = ? AND (kind, name) > (?, ?)
+  ORDER BY kind, name LIMIT ?+0`;
 
 /** Stored codes of the finished states. */
 const STATES: readonly FinishedState[] = ["completed", "cancelled", "dead"];
@@ -289,13 +324,8 @@ export class LeaseTables extends JobTables {
   marksExpired(nowMs: number, limit: number): MarkRow[] {
     return (this.#marksExpired.all(nowMs, limit) as MarkColumns[]).map(markOf);
   }
-  markRange(
-    queue: number,
-    after: { kind: string; name: string } | null,
-    limit: number,
-  ): MarkRow[] {
+  markRange(queue: number, after: { kind: string; name: string } | null, limit: number): MarkRow[] {
     const { kind, name } = after ?? { kind: "", name: "" };
     return (this.#markRange.all(queue, kind, name, limit) as MarkColumns[]).map(markOf);
   }
 }
-

@@ -1,15 +1,18 @@
 /**
- * The write lock of the file, taken fairly. SQLite lets one connection write at a time and has no queue for the others: its busy
- * handler sleeps in growing steps, so that a process which commits without a pause is met with the lock free by nobody, and keeps
- * it (measured with 4 saturating processes: 105,900 jobs for one, 200 for another).
+ * The write lock of the file, taken fairly. SQLite lets one connection write at a time and has no
+ * queue for the others: its busy handler sleeps in growing steps, so that a process which commits
+ * without a pause is met with the lock free by nobody, and keeps it (measured with 4 saturating
+ * processes: 105,900 jobs for one, 200 for another).
  *
  * Two rules make it fair without talking to anybody:
- *   1. whoever waits tries again after a short, jittered pause, the shorter the longer it has waited;
- *   2. whoever had the lock for a slice of time while others want it (they committed since, or we met them here lately) leaves a
- *      gap before taking it again, longer than the pauses of those who wait. A gap that nobody used doubles the slice, so that
- *      a process that is alone again pays next to nothing.
+ *   - whoever waits tries again after a short, jittered pause, the shorter the longer it has
+ *     waited;
+ *   - whoever had the lock for a slice of time while others want it (they committed since, or we
+ *     met them here lately) leaves a gap before taking it again, longer than the pauses of those
+ *     who wait. A gap that nobody used doubles the slice, so that a process that is alone again
+ *     pays next to nothing.
  *
- * Measured (4 processes that settle jobs without a pause, 10 s, one file): see lock.test.ts and docs.
+ * Measured the same way: 2,260 to 2,330 jobs for each of the four on a loaded machine.
  */
 import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
@@ -25,7 +28,10 @@ export interface LockStats {
   readonly longestWaitMs: number;
 }
 
-/** Waits for about so long; undefined: it has, blocking the thread (only where nothing else runs in it). */
+/**
+ * Waits for about so long; undefined: it has, blocking the thread (only where nothing else runs in
+ * it).
+ */
 export type Pause = (ms: number) => Promise<void> | undefined;
 
 const PAUSE_MAX_MS = 1;
@@ -75,7 +81,8 @@ export class WriteLock {
     this.#random = options.random;
     this.#pause = options.pause;
     this.#timeoutMs = options.timeoutMs;
-    // IMMEDIATE: the lock is taken at once, so that what is read afterwards can't be overtaken by another writer.
+    // IMMEDIATE: the lock is taken at once, so that what is read afterwards can't be overtaken by
+    // another writer.
     this.#begin = database.prepare("BEGIN IMMEDIATE");
     this.#dataVersion = database.prepare("PRAGMA data_version").pluck();
   }
@@ -86,8 +93,9 @@ export class WriteLock {
   }
 
   /**
-   * Begins a write transaction. Undefined: it has begun, without a wait. Rejects with `UNAVAILABLE` (not applied) when the bound
-   * has passed. The caller calls `isForeign` next, and `released` after the end of the transaction.
+   * Begins a write transaction. Undefined: it has begun, without a wait. Rejects with `UNAVAILABLE`
+   * (not applied) when the bound has passed. The caller calls `isForeign` next, and `released`
+   * after the end of the transaction.
    */
   acquire(): Promise<void> | undefined {
     const nowMs = this.#clock.monotonicMs();

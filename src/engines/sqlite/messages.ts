@@ -1,16 +1,17 @@
 /**
- * What crosses between the caller's thread and the writer's, in a form that is cheap for both. Groups and results are JSON text where
- * all their data is text: measured for 256 groups of one enqueue (200-byte payload), both ways and both ends, JSON costs 3.8 us a
- * group and structured clone 6 us; one string crosses in one copy. Bytes have no JSON form, so that what holds some goes as a
- * structured clone, each array copied to a buffer of its own size first: a `Buffer` is a window on a shared 8 KB pool, and a
- * clone would take the whole pool along.
+ * What crosses between the caller's thread and the writer's, in a form that is cheap for both.
+ * Groups and results are JSON text where all their data is text: measured for 256 groups of one
+ * enqueue (200-byte payload), both ways and both ends, JSON costs 3.8 us a group and structured
+ * clone 6 us; one string crosses in one copy. Bytes have no JSON form, so that what holds some goes
+ * as a structured clone, each array copied to a buffer of its own size first: a `Buffer` is a
+ * window on a shared 8 KB pool, and a clone would take the whole pool along.
  */
 import type { ErrorData } from "../../core/errors.ts";
 import { errorFromData, errorToData, isHoldfastError } from "../../core/errors.ts";
 import { InvariantError } from "../../core/invariant.ts";
 import type { ExportRecord } from "../../store/driver.ts";
 import type { Group, GroupResult, Op } from "../../store/ops.ts";
-import type { Foreign } from "./foreign.ts";
+import type { Baseline, Foreign } from "./foreign.ts";
 import type { Committed, Seal } from "./writer.ts";
 
 /** JSON text, or the value itself. */
@@ -21,7 +22,7 @@ export type Request =
   | readonly [id: number, call: "import", partition: string, records: readonly ExportRecord[]]
   | readonly [id: number, call: "seal", partition: string, seal: Seal]
   | readonly [id: number, call: "durability" | "stats" | "close"]
-  | readonly [id: 0, call: "watch", isOn: boolean];
+  | readonly [id: 0, call: "watch", baseline: Baseline | null];
 
 /** Id 0: nobody asked. The first message of a thread answers id 0 with `ready`, or fails. */
 export type Reply =

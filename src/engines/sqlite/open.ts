@@ -1,4 +1,7 @@
-/** From a path to a connection that may write: the mode is set, the tables are there and of a version that we may write. */
+/**
+ * From a path to a connection that may write: the mode is set, the tables are there and of a
+ * version that we may write.
+ */
 import type { Clock } from "../../core/clock.ts";
 import type { HoldfastError } from "../../core/errors.ts";
 import { systemRandom } from "../../core/random.ts";
@@ -8,7 +11,13 @@ import { isBusy, mapError } from "./errors.ts";
 import type { Foreign } from "./foreign.ts";
 import { WriteLock } from "./lock.ts";
 import type { Pause } from "./lock.ts";
-import { checkReadable, migrate, needsMigration, readSchema, writeRefusal } from "./schema/migrate.ts";
+import {
+  checkReadable,
+  migrate,
+  needsMigration,
+  readSchema,
+  writeRefusal,
+} from "./schema/migrate.ts";
 import { Writer } from "./writer.ts";
 
 export interface Host {
@@ -17,7 +26,9 @@ export interface Host {
   readonly onForeign: (foreign: Foreign) => void;
 }
 
-/** A writer, or why there is none: the tables are of a version that only newer libraries may write. */
+/**
+ * A writer, or why there is none: the tables are of a version that only newer libraries may write.
+ */
 export type Opened = { readonly writer: Writer } | { readonly refusal: HoldfastError };
 
 const RETRY_MS = 5;
@@ -25,8 +36,8 @@ const RETRY_MS = 5;
 /**
  * Opens the file for writing; makes it and its tables if they are missing.
  *
- * Errors: `MISCONFIGURED` (not a database, not writable, no WAL), `CORRUPT`, `INCOMPATIBLE` (not even readable), `UNAVAILABLE` (the
- * lock was not to be had). The connection is closed then.
+ * Errors: `MISCONFIGURED` (not a database, not writable, no WAL), `CORRUPT`, `INCOMPATIBLE` (not
+ * even readable), `UNAVAILABLE` (the lock was not to be had). The connection is closed then.
  */
 export async function openWriting(
   Class: DatabaseClass,
@@ -56,7 +67,10 @@ export async function openWriting(
   }
 }
 
-/** Going over to WAL needs the file for itself for a moment: several processes that start at once take turns. */
+/**
+ * Going over to WAL needs the file for itself for a moment: several processes that start at once
+ * take turns.
+ */
 async function setUp(database: Database, settings: ConnectionSettings, host: Host): Promise<void> {
   const startMs = host.clock.monotonicMs();
   for (;;) {

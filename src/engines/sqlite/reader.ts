@@ -1,6 +1,7 @@
 /**
- * Reads, on the caller's thread and a connection of their own: each is one transaction, so that all of it is of one state, and that
- * state holds every commit acknowledged before. WAL lets readers go on beside the writer; a read of one key takes about 10 us.
+ * Reads, on the caller's thread and a connection of their own: each is one transaction, so that all
+ * of it is of one state, and that state holds every commit acknowledged before. WAL lets readers go
+ * on beside the writer; a read of one key takes about 10 us.
  */
 import type { Clock } from "../../core/clock.ts";
 import { StoreClock } from "../shared/embedded/store-clock.ts";

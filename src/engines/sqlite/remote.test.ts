@@ -1,6 +1,6 @@
 /** The writer's thread: what crosses, and what becomes of calls when it dies. */
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import Database from "better-sqlite3";
 import { beforeEach, expect, test, vi } from "vitest";
 import { folder, job, Program } from "../../../test/kit/sqlite.ts";
@@ -10,7 +10,7 @@ import { detach, packGroups } from "./messages.ts";
 
 const threads: Worker[] = [];
 vi.mock("node:worker_threads", async (original) => {
-  const real = await original<typeof import("node:worker_threads")>();
+  const real = await original<{ readonly Worker: typeof Worker }>();
   class Seen extends real.Worker {
     constructor(...args: ConstructorParameters<typeof Worker>) {
       super(...args);
@@ -32,7 +32,10 @@ test("when the thread dies, calls under way end as unknown and later ones as not
   const other = new Database(path);
   other.exec("BEGIN IMMEDIATE");
   const underWay = store.commit([add]);
-  const checked = expect(underWay).rejects.toMatchObject({ code: "UNAVAILABLE", outcome: "unknown" });
+  const checked = expect(underWay).rejects.toMatchObject({
+    code: "UNAVAILABLE",
+    outcome: "unknown",
+  });
   await new Promise((resolve) => setTimeout(resolve, 50));
   await threads[0]?.terminate();
   await checked;
@@ -52,7 +55,13 @@ test("bytes and text cross as they are", async () => {
   const bytes = Buffer.from([0, 1, 254, 255]);
   const text = "text with \u0001, \uD83D\uDE00 and \u2028";
   const put = (key: string, value: string | Uint8Array): Group => {
-    return { partition, ops: [{ op: "kv.put", key, value }, { op: "kv.get", key }] };
+    return {
+      partition,
+      ops: [
+        { op: "kv.put", key, value },
+        { op: "kv.get", key },
+      ],
+    };
   };
   const results = await store.commit([put("a", bytes), put("b", text)]);
   const [a, b] = results.map((result) => (result.ok ? result.results[1] : undefined)) as {
@@ -68,7 +77,7 @@ test("a small buffer does not take its pool along", () => {
   expect(small.buffer.byteLength).toBeGreaterThan(1_000);
   const groups: Group[] = [{ partition, ops: [job("a", { payload: small })] }];
   const [packed] = packGroups(groups) as readonly Group[];
-  const { payload } = packed?.ops[0] as { payload: Uint8Array };
+  const { payload } = (packed as Group).ops[0] as { payload: Uint8Array };
   expect(payload.buffer.byteLength).toBe(3);
   expect(detach({ list: [small, null, 1, "x"] })).toEqual({
     list: [new Uint8Array([97, 98, 99]), null, 1, "x"],
@@ -85,33 +94,37 @@ test("a defect in the thread comes back as a defect, not as an outage", async ()
   await store.close();
 });
 
-test("an open store that nobody waits for lets its process end; one that listens does not", { timeout: 30_000 }, async () => {
-  const path = join(folder(), "a.db");
-  const idle = new Program(
-    `const store = await sqlite(args[0]);
+test(
+  "an open store that nobody waits for lets its process end; one that listens does not",
+  { timeout: 30_000 },
+  async () => {
+    const path = join(folder(), "a.db");
+    const idle = new Program(
+      `const store = await sqlite(args[0]);
      await store.commit([{ partition: "p", ops: [job("a")] }]);
      say("up");
      await new Promise((resolve) => process.once("beforeExit", resolve));`,
-    path,
-  );
-  await idle.hear();
-  idle.process.stdin?.end();
-  expect(await idle.ended).toBe(0);
-  const listening = new Program(
-    `const store = await sqlite(args[0]);
+      path,
+    );
+    await idle.hear();
+    idle.process.stdin?.end();
+    expect(await idle.ended).toBe(0);
+    const listening = new Program(
+      `const store = await sqlite(args[0]);
      const stop = store.subscribe({ kind: "queue", partition: "p", name: "q" }, () => {
        say("heard");
        stop();
      });
      say("up");
      await new Promise((resolve) => process.once("beforeExit", resolve));`,
-    path,
-  );
-  await listening.hear();
-  listening.process.stdin?.end();
-  const store = await sqlite(path, { thread: "off" });
-  await store.commit([{ partition, ops: [job("b")] }]);
-  expect(await listening.hear()).toBe("heard");
-  expect(await listening.ended).toBe(0);
-  await store.close();
-});
+      path,
+    );
+    await listening.hear();
+    listening.process.stdin?.end();
+    const store = await sqlite(path, { thread: "off" });
+    await store.commit([{ partition, ops: [job("b")] }]);
+    expect(await listening.hear()).toBe("heard");
+    expect(await listening.ended).toBe(0);
+    await store.close();
+  },
+);

@@ -1,8 +1,9 @@
 /**
  * The caller's side of the writer's thread. A commit is one message there and one back.
  *
- * If the thread dies, what was under way fails with `UNAVAILABLE`, outcome unknown, and later calls with `UNAVAILABLE`, not applied: the
- * store must be opened again. The thread keeps the process alive only while an answer is awaited or somebody listens.
+ * If the thread dies, what was under way fails with `UNAVAILABLE`, outcome unknown, and later calls
+ * with `UNAVAILABLE`, not applied: the store must be opened again. The thread keeps the process
+ * alive only while an answer is awaited or somebody listens.
  */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -15,12 +16,15 @@ import type { ExportRecord } from "../../store/driver.ts";
 import type { Group } from "../../store/ops.ts";
 import type { ConnectionSettings } from "./database.ts";
 import type { Executor } from "./executor.ts";
-import type { Foreign } from "./foreign.ts";
+import type { Baseline, Foreign } from "./foreign.ts";
 import { detach, packGroups, thrownFromData, unpack } from "./messages.ts";
 import type { Reply, Request } from "./messages.ts";
 import type { Committed, Seal, WriterStats } from "./writer.ts";
 
-/** From the sources (tests on Node 20 load them through tools/typescript.mjs, which threads inherit), or beside us in dist. */
+/**
+ * From the sources (tests on Node 20 load them through tools/typescript.mjs, which threads
+ * inherit), or beside us in dist.
+ */
 const isSource = import.meta.url.endsWith(".ts");
 
 function startThread(settings: ConnectionSettings): Worker {
@@ -33,7 +37,8 @@ function startThread(settings: ConnectionSettings): Worker {
     name: "holdfast-sqlite",
     workerData: settings,
     env: SHARE_ENV,
-    // What the program loads for itself (loaders, instrumentation) is none of the thread's business.
+    // What the program loads for itself (loaders, instrumentation) is none of the thread's
+    // business.
     ...(isSource ? {} : { execArgv: [] }),
   });
 }
@@ -59,7 +64,9 @@ export class RemoteExecutor implements Executor {
     this.#worker.on("exit", (code) => this.#died(new Error(`exit code ${code}`)));
   }
 
-  /** Resolves when the thread has opened the file; `refusal`: the file may be read but not written. */
+  /**
+   * Resolves when the thread has opened the file; `refusal`: the file may be read but not written.
+   */
   static async open(
     settings: ConnectionSettings,
     onForeign: (foreign: Foreign) => void,
@@ -94,10 +101,10 @@ export class RemoteExecutor implements Executor {
   stats(): Promise<WriterStats> {
     return this.#call<WriterStats>((id) => [id, "stats"]);
   }
-  watch(isOn: boolean): void {
-    if (this.#death !== undefined || this.#isClosing || isOn === this.#isWatching) return;
-    this.#isWatching = isOn;
-    this.#send([0, "watch", isOn]);
+  watch(baseline: Baseline | null): void {
+    if (this.#death !== undefined || this.#isClosing) return;
+    this.#isWatching = baseline !== null;
+    this.#send([0, "watch", baseline]);
     this.#keepAlive();
   }
   async close(): Promise<void> {
@@ -139,8 +146,7 @@ export class RemoteExecutor implements Executor {
       const refusal = reply[2];
       return this.#opening.resolve(refusal === null ? undefined : errorFromData(refusal));
     }
-    const waiting: Deferred<unknown> | undefined =
-      id === 0 ? this.#opening : this.#pending.get(id);
+    const waiting: Deferred<unknown> | undefined = id === 0 ? this.#opening : this.#pending.get(id);
     this.#pending.delete(id);
     if (this.#pending.size === 0) this.#keepAlive();
     if (kind === "error") waiting?.reject(thrownFromData(reply[2]));
@@ -160,7 +166,10 @@ export class RemoteExecutor implements Executor {
 
   #gone(): HoldfastError {
     const message = this.#death?.message ?? "";
-    return new HoldfastError("UNAVAILABLE", message, { outcome: "not-applied", cause: this.#death });
+    return new HoldfastError("UNAVAILABLE", message, {
+      outcome: "not-applied",
+      cause: this.#death,
+    });
   }
 
   async #end(): Promise<void> {

@@ -1,8 +1,11 @@
 /**
- * The driver: writes go to the executor (a thread, or this one), reads to a connection of this thread, hints to whoever listens.
+ * The driver: writes go to the executor (a thread, or this one), reads to a connection of this
+ * thread, hints to whoever listens.
  *
- * Serves kv, queue and bus over one file; tables in `schema/`. Clock: the host's, read inside the write transaction (`writer.ts`).
- * Cost: a commit is one message to the thread and back (about 50 us), one transaction and one sync; a read is a transaction here.
+ * Serves kv, queue and bus over one file; tables in `schema/`. Clock: the host's, read inside the
+ * write transaction (`writer.ts`).
+ * Cost: a commit is one message to the thread and back (about 50 us), one transaction and one sync;
+ * a read is a transaction here.
  */
 import type { Clock } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
@@ -25,8 +28,8 @@ import { watchJournal } from "../shared/embedded/watch.ts";
 import { CAPABILITIES } from "./capabilities.ts";
 import type { Database, DatabaseClass } from "./database.ts";
 import type { Executor } from "./executor.ts";
-import { ForeignChanges } from "./foreign.ts";
-import type { Foreign } from "./foreign.ts";
+
+import { ForeignChanges, type Baseline, type Foreign } from "./foreign.ts";
 import { IntakeDoor } from "./intake.ts";
 import { Reader } from "./reader.ts";
 import { Wake } from "./wake.ts";
@@ -56,7 +59,10 @@ export class Hints {
   }
 }
 
-/** A SQLite file as a store. Besides the driver's methods it takes ops in the caller's own transaction. */
+/**
+ * A SQLite file as a store. Besides the driver's methods it takes ops in the caller's own
+ * transaction.
+ */
 export class SqliteStore implements StoreDriver {
   readonly capabilities: Capabilities = CAPABILITIES;
   readonly #path: string;
@@ -70,6 +76,7 @@ export class SqliteStore implements StoreDriver {
   readonly #wake: Wake;
   readonly #foreign: ForeignChanges;
   readonly #stops = new Set<() => void>();
+  #isLookingOut = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: SqliteStoreOptions, hints: Hints) {
@@ -152,11 +159,14 @@ export class SqliteStore implements StoreDriver {
   }
 
   /**
-   * Adds jobs as one group inside the transaction that is open on the caller's own better-sqlite3 connection to this file.
+   * Adds jobs as one group inside the transaction that is open on the caller's own better-sqlite3
+   * connection to this file.
    *
-   * Guarantee: they stand or fall with that transaction; they can be claimed as soon as the next commit has taken them in, which is asked
-   * for at once. Being facts by then, they are not refused by `maxWaiting`.
-   * Errors: `MISCONFIGURED` (no transaction, another file, another copy of SQLite, an `await` inside the transaction), `MOVED`,
+   * Guarantee: they stand or fall with that transaction; they can be claimed as soon as the next
+   * commit has taken them in, which is asked for at once. Being facts by then, they are not refused
+   * by `maxWaiting`.
+   * Errors: `MISCONFIGURED` (no transaction, another file, another copy of SQLite, an `await`
+   * inside the transaction), `MOVED`,
    * `UNAVAILABLE` (the file's lock); nothing of the group was written then.
    * Complexity: one inserted row.
    */
@@ -215,11 +225,25 @@ export class SqliteStore implements StoreDriver {
 
   #lookOut(): void {
     const isOn = this.#channels.isWatched && this.#closing === undefined;
-    if ("executor" in this.#writes) return this.#writes.executor.watch(isOn);
-    if (!isOn) return this.#wake.stop();
-    if (this.#wake.isOn) return;
-    this.#foreign.start();
+    if (isOn === this.#isLookingOut) return;
+    this.#isLookingOut = isOn;
+    // Taken here and now: what anybody commits after this call is news to whoever began to listen.
+    const baseline = isOn ? this.#baseline() : null;
+    if ("executor" in this.#writes) return this.#writes.executor.watch(baseline);
+    this.#wake.stop();
+    if (baseline === null) return;
+    this.#foreign.start(baseline);
     this.#wake.start();
+  }
+
+  #baseline(): Baseline {
+    try {
+      return this.#foreign.baseline();
+    } catch {
+      // Hints may be lost; the next read or commit meets the same trouble, and has somebody to
+      // tell.
+      return { busNo: Number.MAX_SAFE_INTEGER, events: [] };
+    }
   }
 
   #lookAround(): boolean {

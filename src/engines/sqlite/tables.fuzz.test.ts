@@ -1,6 +1,7 @@
 /**
- * The tables against memory's: the same random groups, one by one and in batches, on the same clock, must give the same answers and the
- * same exports. What SQLite's tables put off, gather and cache is thereby seen to make no difference.
+ * The tables against memory's: the same random groups, one by one and in batches, on the same
+ * clock, must give the same answers and the same exports. What SQLite's tables put off, gather and
+ * cache is thereby seen to make no difference.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +11,14 @@ import { ManualClock } from "../../core/clock.ts";
 import { SeededRandom } from "../../core/random.ts";
 import type { ExportRecord, StoreDriver } from "../../store/driver.ts";
 import { DEFAULT_QUEUE_CONFIG, JOB_STATES } from "../../store/ops.ts";
-import type { Claimed, ClaimedJob, Group, GroupResult, Op, SettleOutcome } from "../../store/ops.ts";
+import type {
+  Claimed,
+  ClaimedJob,
+  Group,
+  GroupResult,
+  Op,
+  SettleOutcome,
+} from "../../store/ops.ts";
 import { memory, MemoryState } from "../memory/index.ts";
 import { sqlite } from "./index.ts";
 
@@ -59,7 +67,17 @@ class Workload {
   }
   #op(partition: string): Op {
     const kinds = [
-      ...["enqueue", "enqueue", "enqueue", "enqueue", "claim", "claim", "settle", "settle", "settle"],
+      ...[
+        "enqueue",
+        "enqueue",
+        "enqueue",
+        "enqueue",
+        "claim",
+        "claim",
+        "settle",
+        "settle",
+        "settle",
+      ],
       ...["settle", "kv", "kv", "kv", "session", "session", "queue", "bus", "cancel"],
     ];
     switch (this.pick(kinds)) {
@@ -160,7 +178,11 @@ async function exported(driver: StoreDriver, partition: string): Promise<readonl
   const records: ExportRecord[] = [];
   let cursor: string | null = null;
   do {
-    const page: Awaited<ReturnType<StoreDriver["export"]>> = await driver.export(partition, cursor, 7);
+    const page: Awaited<ReturnType<StoreDriver["export"]>> = await driver.export(
+      partition,
+      cursor,
+      7,
+    );
     records.push(...page.records);
     ({ cursor } = page);
   } while (cursor !== null);
@@ -172,7 +194,14 @@ async function state(driver: StoreDriver): Promise<unknown> {
   for (const partition of PARTITIONS) {
     const lists = QUEUES.flatMap((queue) =>
       JOB_STATES.map((name) => {
-        return { read: "queue.list", partition, queue, state: name, after: null, limit: 5 } as const;
+        return {
+          read: "queue.list",
+          partition,
+          queue,
+          state: name,
+          after: null,
+          limit: 5,
+        } as const;
       }),
     );
     const [{ changes }] = await driver.read([

@@ -1,10 +1,12 @@
 /**
- * The embedded engines' tables over SQLite: all of `Tables` in one object, in layers by topic (directory, keys, jobs, leases, and
- * here the journal and the bus). The layers share one transaction: `begin`, then reads and changes, then `end`, which writes
- * what was put off. The writer commits or rolls back around it, and calls `reset` when the caches may lie.
+ * The embedded engines' tables over SQLite: all of `Tables` in one object, in layers by topic
+ * (directory, keys, jobs, leases, and here the journal and the bus). The layers share one
+ * transaction: `begin`, then reads and changes, then `end`, which writes what was put off. The
+ * writer commits or rolls back around it, and calls `reset` when the caches may lie.
  *
- * The invariant: between `begin` and `end` every read sees every earlier change, written or not. Measured cost in the writer for
- * one job's whole life (add, claim, complete, remove): see docs/decisions.
+ * The invariant: between `begin` and `end` every read sees every earlier change, written or not.
+ * Measured cost in the writer for one job's whole life (add, claim, complete, remove): see
+ * docs/decisions.
  */
 import type { Data } from "../../core/codec.ts";
 import { LIMITS } from "../../core/limits.ts";
@@ -12,13 +14,15 @@ import type { JournalEntry, Tables } from "../shared/embedded/tables.ts";
 import type { Database, Statement } from "./database.ts";
 import { LeaseTables } from "./lease-tables.ts";
 
-const APPEND =
-  "INSERT INTO hf_journal (partition, revision, count, entries) VALUES (?, ?, ?, ?)";
+const APPEND = "INSERT INTO hf_journal (partition, revision, count, entries) VALUES (?, ?, ?, ?)";
 const JOURNAL =
   "SELECT entries FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?+0";
 // Counts grow with revisions, so the rows to go are at the front.
-const FRONT =
-  "SELECT revision, count FROM hf_journal WHERE partition = ? AND revision > ? ORDER BY revision LIMIT ?+0";
+const FRONT = `
+  SELECT revision, count
+  FROM hf_journal
+  WHERE partition = ? AND revision > ?
+  ORDER BY revision LIMIT ?+0`;
 const TRIM = "DELETE FROM hf_journal WHERE partition = ? AND revision <= ?";
 const FRONT_ROWS = 256;
 

@@ -1,9 +1,11 @@
 /**
- * The writer's thread: it owns the connection that writes, so that waiting for the disk or for the lock never blocks the event loop
- * of the program. Requests are answered in the order of their coming; what nobody waits for (checkpoints) comes after the answer.
+ * The writer's thread: it owns the connection that writes, so that waiting for the disk or for the
+ * lock never blocks the event loop of the program. Requests are answered in the order of their
+ * coming; what nobody waits for (checkpoints) comes after the answer.
  *
- * While it waits for the lock the thread sleeps for real (`Atomics.wait`), in steps of a fraction of a millisecond, which timers
- * can't do; requests that come meanwhile wait in its queue, as they would have to anyway.
+ * While it waits for the lock the thread sleeps for real (`Atomics.wait`), in steps of a fraction
+ * of a millisecond, which timers can't do; requests that come meanwhile wait in its queue, as they
+ * would have to anyway.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../../core/clock.ts";

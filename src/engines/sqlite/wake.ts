@@ -1,10 +1,13 @@
 /**
- * Wake-ups from other processes without a server. Every commit writes the write-ahead file, so the system's file notification on
- * it says within microseconds that somebody is writing; it says so before the commit is visible (the sync comes between), so that
- * a look that finds nothing is repeated after 1, 1, 2, 2, 4, 4 and then every 8 ms as long as there are writes. Our own writes cost a
- * look each (2 us), at most one a turn of the loop. An idle process makes one look a second, in case the notification lies.
+ * Wake-ups from other processes without a server. Every commit writes the write-ahead file, so the
+ * system's file notification on it says within microseconds that somebody is writing; it says so
+ * before the commit is visible (the sync comes between), so that a look that finds nothing is
+ * repeated after 1, 1, 2, 2, 4, 4 and then every 8 ms as long as there are writes. Our own writes
+ * cost a look each (2 us), at most one a turn of the loop. An idle process makes one look a second,
+ * in case the notification lies.
  *
- * Where the system gives no notification (its limit of watches is reached), looks every 20 ms stand in.
+ * Where the system gives no notification (its limit of watches is reached), looks every 20 ms stand
+ * in.
  */
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
@@ -42,6 +45,8 @@ export class Wake {
     this.#isOn = true;
     this.#watch();
     this.#schedule();
+    // What came before the watch began.
+    this.#written();
   }
 
   stop(): void {

@@ -1,4 +1,7 @@
-/** The writer on a clock that the tests move: the store's time, whole commits, and what a commit of nothing costs. */
+/**
+ * The writer on a clock that the tests move: the store's time, whole commits, and what a commit of
+ * nothing costs.
+ */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
@@ -149,7 +152,10 @@ test("closing lets commits that were called before end", async () => {
 });
 
 test("ready jobs are listed by number, few or many", async () => {
-  const store = await sqlite(join(folder(), "a.db"), { clock: new ManualClock(), allow: "unsynced" });
+  const store = await sqlite(join(folder(), "a.db"), {
+    clock: new ManualClock(),
+    allow: "unsynced",
+  });
   const more = (i: number): object => ({ priority: i % 3, delayMs: i % 4 === 3 ? 60_000 : 0 });
   for (let i = 0; i < 16; i++) {
     const ops = Array.from({ length: 1_000 }, (_, k) => job(`j${i}-${k}`, more(k)));

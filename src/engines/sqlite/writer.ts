@@ -1,15 +1,19 @@
 /**
- * The heart of the engine: one connection that writes, one transaction at a time. A transaction is synchronous from BEGIN to COMMIT;
- * only taking the lock may wait. It runs in the writer's thread, or on the caller's (inline).
+ * The heart of the engine: one connection that writes, one transaction at a time. A transaction is
+ * synchronous from BEGIN to COMMIT; only taking the lock may wait. It runs in the writer's thread,
+ * or on the caller's (inline).
  *
- * A commit: take the lock (`lock.ts`); drop the caches if others committed; read the clock; take in what users put into `hf_intake`;
- * let the state machine decide and write; write back what was put off; COMMIT. If nothing changed, COMMIT writes and syncs nothing.
+ * A commit: take the lock (`lock.ts`); drop the caches if others committed; read the clock; take in
+ * what users put into `hf_intake`; let the state machine decide and write; write back what was put
+ * off; COMMIT. If nothing changed, COMMIT writes and syncs nothing.
  *
- * Failure: an error before COMMIT rolls back and drops the caches: not applied. COMMIT itself may fail for want of space, before its last
- * page (which makes it a commit) is written: not applied after a rollback. If it fails by an I/O error its last page may have reached
- * the disk, and a recovery after a crash would find it there: unknown.
+ * Failure: an error before COMMIT rolls back and drops the caches: not applied. COMMIT itself may
+ * fail for want of space, before its last page (which makes it a commit) is written: not applied
+ * after a rollback. If it fails by an I/O error its last page may have reached the disk, and a
+ * recovery after a crash would find it there: unknown.
  *
- * Clock: the host's wall clock, read inside the write transaction, never below the greatest instant stored (`StoreClock`).
+ * Clock: the host's wall clock, read inside the write transaction, never below the greatest instant
+ * stored (`StoreClock`).
  */
 import { statSync } from "node:fs";
 import type { Clock } from "../../core/clock.ts";
@@ -28,7 +32,7 @@ import { scalar } from "./database.ts";
 import type { ConnectionSettings, Database, Statement } from "./database.ts";
 import { mapError, sqliteCode } from "./errors.ts";
 import { ForeignChanges } from "./foreign.ts";
-import type { Foreign } from "./foreign.ts";
+import type { Baseline, Foreign } from "./foreign.ts";
 import { Intake } from "./intake.ts";
 import { WriteLock } from "./lock.ts";
 import type { LockStats, Pause } from "./lock.ts";
@@ -68,7 +72,10 @@ interface Work {
   readonly hasWritten: boolean;
 }
 
-/** The file's place is compared this often: a moved or deleted file would swallow commits in silence. */
+/**
+ * The file's place is compared this often: a moved or deleted file would swallow commits in
+ * silence.
+ */
 const FILE_CHECK_MS = 1_000;
 
 const NOTHING: Committed = Object.freeze({
@@ -103,7 +110,10 @@ export class Writer {
   #isStale = true;
   #fileCheckedMs = -Infinity;
 
-  /** Takes a connection that was set up (`prepareWriter`) over tables that are up to date, and one that checkpoints. */
+  /**
+   * Takes a connection that was set up (`prepareWriter`) over tables that are up to date, and one
+   * that checkpoints.
+   */
   constructor(database: Database, copier: Database, options: WriterOptions) {
     const { settings, clock, random, pause } = options;
     const { path, lockTimeoutMs: timeoutMs } = settings;
@@ -149,11 +159,13 @@ export class Writer {
     });
   }
 
-  /** Takes in everything that waits first: what users committed before the seal belongs under it. */
+  /**
+   * Takes in everything that waits first: what users committed before the seal belongs under it.
+   */
   seal(partition: string, seal: Seal): Promise<Committed> {
     return this.#run((nowMs) => {
       const channels: Channel[] = [];
-      for (let hasMore = true; hasMore; ) {
+      for (let hasMore = true; hasMore;) {
         const intake = this.#intake.read();
         const committed = runCommit(this.#tables, [], nowMs, intake);
         channels.push(...committed.channels);
@@ -174,11 +186,12 @@ export class Writer {
     return { copies: 1, synced, source: `SQLite journal_mode=${journal} synchronous=${name}` };
   }
 
-  /** Starts or stops to look for what other processes do. */
-  watch(isOn: boolean): void {
-    if (isOn === this.#wake.isOn || this.#isClosed) return;
-    if (!isOn) return this.#wake.stop();
-    this.#foreign.start();
+  /** Starts to look for what other processes did after the baseline, or stops (null). */
+  watch(baseline: Baseline | null): void {
+    if (this.#isClosed) return;
+    this.#wake.stop();
+    if (baseline === null) return;
+    this.#foreign.start(baseline);
     this.#wake.start();
   }
 
@@ -217,7 +230,10 @@ export class Writer {
     }
   }
 
-  /** Holds the lock while the write-ahead file is copied, so that the next commit can start it again. */
+  /**
+   * Holds the lock while the write-ahead file is copied, so that the next commit can start it
+   * again.
+   */
   async #restart(): Promise<void> {
     const waiting = this.#lock.acquire();
     if (waiting !== undefined) await waiting;
@@ -255,7 +271,7 @@ export class Writer {
       const { committed, hasWritten } = work(nowMs);
       const queues = this.#tables.noteEvents(committed.channels);
       this.#tables.end(hasWritten);
-      if (this.#wake.isOn) this.#noteOwn(committed, queues);
+      this.#noteOwn(committed.messages.length, queues);
       this.#end();
       return committed;
     } catch (error) {
@@ -267,9 +283,10 @@ export class Writer {
     }
   }
 
-  #noteOwn(committed: Committed, queues: Parameters<ForeignChanges["noteOwn"]>[0]): void {
-    const hasPublished = committed.messages.length > 0;
-    this.#foreign.noteOwn(queues, hasPublished ? this.#tables.lastBusNo() : undefined);
+  #noteOwn(messages: number, queues: Parameters<ForeignChanges["noteOwn"]>[0]): void {
+    // Queues matter to a look that is on; messages may be asked for by one that begins later.
+    if (messages === 0 && !this.#wake.isOn) return;
+    this.#foreign.noteOwn(queues, messages, messages === 0 ? 0 : this.#tables.lastBusNo());
   }
 
   /** The first look inside the lock: is the file still ours to write, and what did others do? */

@@ -40,6 +40,13 @@ describe("an awaited result", () => {
     expect(await added.result()).toBe(42);
     expect(await elsewhere.result(added.id)).toBe(42);
   });
+  test("ends with CLOSED when its store closes", async () => {
+    const added = await process.store.handle(numbers).add(1);
+    const result = expect(added.result()).rejects.toMatchObject({ code: "CLOSED" });
+    await turns(2);
+    await world.pass(process.store.close());
+    await result;
+  });
   test("a thousand waits share one look", async () => {
     const jobs = process.store.handle(numbers);
     const added = await jobs.addMany(Array.from({ length: 1_000 }, (_, n) => n));

@@ -63,7 +63,8 @@ export class ResultHub {
 
   #add(id: string, waiter: Waiter): void {
     if (this.#waiters.size === 0) {
-      this.#unsubscribe = this.#queue.onDone(() => this.#look());
+      const onClose = (): void => this.#failed(storeClosed());
+      this.#unsubscribe = this.#queue.onDone(() => this.#look(), onClose);
       this.#armPoll();
     }
     const set = this.#waiters.get(id);
@@ -123,7 +124,8 @@ export class ResultHub {
     this.#isReading = false;
     this.#rested();
     if (this.#waiters.size === 0) return;
-    const restMs = Math.floor(REST * (clock.monotonicMs() - startMs));
+    // No longer than a poll: an outage that made this look slow is no reason to be late after it.
+    const restMs = Math.min(POLL_MS, Math.floor(REST * (clock.monotonicMs() - startMs)));
     // A cheap look needs no rest, and answers a hint at once.
     if (restMs === 0) return this.#again();
     this.#rest = clock.timer(restMs, () => {
@@ -153,6 +155,7 @@ export class ResultHub {
     const sets = [...this.#waiters.values()];
     this.#waiters.clear();
     for (const set of sets) for (const waiter of set) waiter.reject(error);
+    this.#rested();
   }
 
   #missing(id: string): HoldfastError {
@@ -160,6 +163,10 @@ export class ResultHub {
     const message = `Expected job "${id}" of queue "${name}" to be there, found none: it was never added, or it finished and was kept no longer than \`keep\` says`;
     return new HoldfastError("NOT_FOUND", message, { details: { queue: name, id } });
   }
+}
+
+function storeClosed(): HoldfastError {
+  return new HoldfastError("CLOSED", "The store was closed while a result was awaited");
 }
 
 function failed(view: JobView): HoldfastError {

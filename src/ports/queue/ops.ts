@@ -246,7 +246,10 @@ export function settle(
   }
 }
 
-/** A failure's text: what is too long or can't be kept is cut or replaced, since a failure must not fail for its text. */
+/**
+ * A failure's text: what is too long or can't be kept is cut or replaced, since a failure must not
+ * fail for its text.
+ */
 function checkError(error: string | undefined): string | null {
   if (error === undefined) return null;
   if (typeof error !== "string") throw new TypeError(expected("error", "a string", error));

@@ -413,9 +413,9 @@ export class Queue {
     return this.#on("queue", listen);
   }
 
-  /** Calls `listen` when jobs finished; a hint. */
-  onDone(listen: () => void): () => void {
-    return this.#on("done", listen);
+  /** Calls `listen` when jobs finished; a hint. `onClose` is told when the store closes. */
+  onDone(listen: () => void, onClose?: () => void): () => void {
+    return this.#on("done", listen, onClose);
   }
 
   /**
@@ -425,10 +425,10 @@ export class Queue {
     return this.#on("cancel", listen);
   }
 
-  #on(kind: "queue" | "done" | "cancel", listen: () => void): () => void {
+  #on(kind: "queue" | "done" | "cancel", listen: () => void, onClose?: () => void): () => void {
     checkFunction("listen", listen);
     const { name, partition } = this;
-    return this.store.subscribe({ kind, partition, name }, () => listen());
+    return this.store.subscribe({ kind, partition, name }, () => listen(), onClose);
   }
 }
 

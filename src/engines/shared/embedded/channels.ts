@@ -57,7 +57,10 @@ export class Channels {
     for (const listen of [...this.#changed]) listen();
   }
 
-  /** Something changed and nobody knows what: a hint to all; those who wait for messages learn nothing new by it. */
+  /**
+   * Something changed and nobody knows what: a hint to all; those who wait for messages learn
+   * nothing new by it.
+   */
   emitAll(): void {
     for (const { channel, set } of [...this.#listeners.values()]) {
       if (channel.kind === "bus") continue;

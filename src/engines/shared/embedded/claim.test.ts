@@ -6,7 +6,9 @@ import { rateOpensMs, rateRoom, rateSpend } from "./claim.ts";
 
 const START_MS = 1_795_463_870_248;
 
-/** The first whole ms, counted from the start, at which start number `n` of a backlog is allowed. */
+/**
+ * The first whole ms, counted from the start, at which start number `n` of a backlog is allowed.
+ */
 function dueMs(rate: RateConfig, n: number): number {
   const over = BigInt(n - rate.burst);
   if (over <= 0n) return 0;

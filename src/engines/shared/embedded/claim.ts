@@ -26,7 +26,9 @@ interface Pace {
   readonly step: number;
 }
 
-/** A double at today's date tells finer parts not apart: they are rounded up to these, never early. */
+/**
+ * A double at today's date tells finer parts not apart: they are rounded up to these, never early.
+ */
 const FINEST_PARTS = 4_096;
 
 function paceOf({ count, perMs }: RateConfig): Pace {

@@ -165,22 +165,25 @@ export class Decision {
     if (this.#isForced) return undefined;
     const { tables, partition } = this.#scope;
     const queue = tables.queueByName(partition.no, op.queue);
-    if (!op.isFresh) {
-      const place = `${op.queue}\n${op.id}`;
-      const inStore = queue === undefined ? undefined : tables.jobById(queue.no, op.id)?.payload;
-      const existing = this.#payloads.get(place) ?? inStore;
-      if (existing !== undefined) return isSame(existing, op.payload) ? undefined : taken(op);
-      this.#payloads.set(place, op.payload);
-    }
+    const existing = op.isFresh ? undefined : this.#payloadOf(op, queue);
+    if (existing !== undefined) return isSame(existing, op.payload) ? undefined : taken(op);
     const maxWaiting = (this.#configs.get(op.queue) ?? queue?.config)?.maxWaiting ?? null;
     if (maxWaiting === null || this.#isRepeat(op, queue)) return undefined;
     const added = this.#added.get(op.queue) ?? 0;
     this.#added.set(op.queue, added + 1);
     const { ready, scheduled, blocked } = queue?.counts ?? NONE;
     const waiting = ready + scheduled + blocked + added;
-    if (waiting < maxWaiting) return undefined;
-    const message = `Queue "${op.queue}" holds ${waiting} waiting jobs, its limit is ${maxWaiting}: try again when workers have caught up`;
-    return { code: "OVERLOADED", message, details: { queue: op.queue, waiting, maxWaiting } };
+    return waiting < maxWaiting ? undefined : full(op, waiting, maxWaiting);
+  }
+
+  /** What the job of that id holds, in the store or by the group's earlier ops. */
+  #payloadOf(op: QueueEnqueue, queue: QueueRow | undefined): Data | undefined {
+    const place = `${op.queue}\n${op.id}`;
+    const inStore =
+      queue === undefined ? undefined : this.#scope.tables.jobById(queue.no, op.id)?.payload;
+    const existing = this.#payloads.get(place) ?? inStore;
+    if (existing === undefined) this.#payloads.set(place, op.payload);
+    return existing;
   }
 
   /** True for a repeat of a dedupe key that adds no job. */
@@ -195,6 +198,11 @@ export class Decision {
 }
 
 const NONE = { ready: 0, scheduled: 0, blocked: 0 } as const;
+
+function full(op: QueueEnqueue, waiting: number, maxWaiting: number): Verdict {
+  const message = `Queue "${op.queue}" holds ${waiting} waiting jobs, its limit is ${maxWaiting}: try again when workers have caught up`;
+  return { code: "OVERLOADED", message, details: { queue: op.queue, waiting, maxWaiting } };
+}
 
 function taken(op: QueueEnqueue): Verdict {
   const message = `Expected job "${op.id}" of queue "${op.queue}" to be new or the same, found one with another payload: use another id`;

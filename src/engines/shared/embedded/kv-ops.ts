@@ -4,7 +4,10 @@ import type { KvAdd, KvDelete, KvEntry, KvGet, KvPut } from "../../../store/ops.
 import type { Scope } from "./scope.ts";
 import type { KvRow, Tables } from "./tables.ts";
 
-/** The row, unless its time is up or its session is over: an expired key is never seen, removed or not. */
+/**
+ * The row, unless its time is up or its session is over: an expired key is never seen, removed or
+ * not.
+ */
 export function liveKv(
   tables: Tables,
   partition: number,

@@ -1,6 +1,7 @@
 /**
- * The state machine of the embedded engines. One call is one commit: first what time has ended, then the groups in order, each
- * decided by reads alone and, if it holds, written. A group sees the groups before it; a refused one leaves no trace.
+ * The state machine of the embedded engines. One call is one commit: first what time has ended,
+ * then the groups in order, each decided by reads alone and, if it holds, written. A group sees the
+ * groups before it; a refused one leaves no trace.
  *
  * Cost: O(log n) per op in the tables; per commit a handful of reads besides.
  */
@@ -26,8 +27,8 @@ export interface CommitOutcome {
 }
 
 /**
- * Runs one commit over the tables. `intake` holds groups that users wrote in their own transactions: they are facts already, so
- * that no bound or seal refuses them.
+ * Runs one commit over the tables. `intake` holds groups that users wrote in their own
+ * transactions: they are facts already, so that no bound or seal refuses them.
  */
 export function runCommit(
   tables: Tables,

@@ -1,4 +1,7 @@
-/** The order of keys: that of their UTF-8 bytes, which is that of their code points and not that of JavaScript's `<`. */
+/**
+ * The order of keys: that of their UTF-8 bytes, which is that of their code points and not that of
+ * JavaScript's `<`.
+ */
 
 /** Surrogates (U+10000 and above) come after U+E000..U+FFFF in UTF-8, before them in UTF-16. */
 function rankOf(unit: number): number {

@@ -1,4 +1,7 @@
-/** The reads of the embedded engines: each sees one state of the tables, and nothing whose time is up. */
+/**
+ * The reads of the embedded engines: each sees one state of the tables, and nothing whose time is
+ * up.
+ */
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type {
@@ -182,7 +185,10 @@ function queueChanges(tables: Tables, partition: number, read: ReadQueueChanges)
   return { changes, cursor: rows.length === 0 ? revision : cursor, isResync: false };
 }
 
-/** The changes of keys with the prefix after the cursor, each with its last value; null: the cursor of now. */
+/**
+ * The changes of keys with the prefix after the cursor, each with its last value; null: the cursor
+ * of now.
+ */
 export function readKvChanges(
   tables: Tables,
   name: string,

@@ -1,6 +1,6 @@
 /**
- * One commit in progress, and one group's changes within it. A scope hands out the group's revision only when something
- * changes, so that a refused group or an empty claim writes nothing.
+ * One commit in progress, and one group's changes within it. A scope hands out the group's revision
+ * only when something changes, so that a refused group or an empty claim writes nothing.
  */
 import type { Data } from "../../../core/codec.ts";
 import { LIMITS } from "../../../core/limits.ts";
@@ -13,7 +13,9 @@ export interface Message {
   readonly message: Data;
 }
 
-/** Journal entries are trimmed in steps of this many, so that a trim is not paid by every commit. */
+/**
+ * Journal entries are trimmed in steps of this many, so that a trim is not paid by every commit.
+ */
 const TRIM_STEP = 8_192;
 
 export class Commit {

@@ -8,7 +8,7 @@ import type { Renewed, SessionEnd, SessionOpen, SessionRenew } from "../../../st
 import { giveBack } from "./placement.ts";
 import { Scope } from "./scope.ts";
 import type { Commit } from "./scope.ts";
-import type { PartitionRow, QueueRow, SessionRow } from "./tables.ts";
+import type { QueueRow, SessionRow } from "./tables.ts";
 
 export function openSession(scope: Scope, op: SessionOpen): null {
   const { tables, partition, nowMs } = scope;
@@ -86,7 +86,7 @@ export function reap(commit: Commit): void {
   const scopeOf = (no: number): Scope => {
     let scope = scopes.get(no);
     if (scope === undefined) {
-      scope = new Scope(commit, tables.partitionByNo(no) as PartitionRow);
+      scope = new Scope(commit, tables.partitionByNo(no));
       scopes.set(no, scope);
     }
     return scope;

@@ -1,7 +1,8 @@
 /**
- * The store's clock for an engine whose store is on this host: the host's wall clock, never below the greatest instant that the
- * store has seen, and never standing still. A wall clock that was set forward and back again would else leave the store frozen for
- * that span, and no lease would end in it; so behind the high-water mark time goes on at the monotonic clock's pace.
+ * The store's clock for an engine whose store is on this host: the host's wall clock, never below
+ * the greatest instant that the store has seen, and never standing still. A wall clock that was set
+ * forward and back again would else leave the store frozen for that span, and no lease would end in
+ * it; so behind the high-water mark time goes on at the monotonic clock's pace.
  */
 import type { Clock } from "../../../core/clock.ts";
 

@@ -1,10 +1,12 @@
 /**
- * The tables that both embedded engines keep, as synchronous primitives. The rules (who may be claimed, what a lost lease does
- * ...) are written once, above it (`commit.ts` and its neighbours); memory keeps rows in maps, SQLite in B-trees.
+ * The tables that both embedded engines keep, as synchronous primitives. The rules (who may be
+ * claimed, what a lost lease does ...) are written once, above it (`commit.ts` and its neighbours);
+ * memory keeps rows in maps, SQLite in B-trees.
  *
- * One caller at a time: everything here happens inside one write transaction (or one read). Rows handed out are the engine's
- * own objects: change a field, then say so (`save...`); an engine may write late, but every later call in the transaction
- * must see the change. Numbers (`no`, `seq`) are the store's own, names are the user's.
+ * One caller at a time: everything here happens inside one write transaction (or one read). Rows
+ * handed out are the engine's own objects: change a field, then say so (`save...`); an engine may
+ * write late, but every later call in the transaction must see the change. Numbers (`no`, `seq`)
+ * are the store's own, names are the user's.
  */
 import type { Data } from "../../../core/codec.ts";
 import type { QueueConfig } from "../../../store/ops.ts";
@@ -55,8 +57,9 @@ export interface QueueRow {
 }
 
 /**
- * A job's body. `state` and `at` tell where it waits (or waited last); a lease or a finished row overrides them, so that
- * neither claim nor completion rewrites this row. `at` is the rank for `ready`, the due time for `scheduled`, unused for
+ * A job's body. `state` and `at` tell where it waits (or waited last); a lease or a finished row
+ * overrides them, so that neither claim nor completion rewrites this row. `at` is the rank for
+ * `ready`, the due time for `scheduled`, unused for
  * `blocked`.
  */
 export interface JobRow {
@@ -77,7 +80,10 @@ export interface JobRow {
   readonly trace: string | null;
 }
 
-/** How many jobs of a key are ready, leased or holding its place, and how many are blocked behind them. */
+/**
+ * How many jobs of a key are ready, leased or holding its place, and how many are blocked behind
+ * them.
+ */
 export interface KeyRow {
   readonly queue: number;
   readonly key: string;
@@ -103,7 +109,10 @@ export interface FinishedRow {
   readonly result: Data | null;
 }
 
-/** A fact about a name that ends by itself: a dedupe key (value: seq), or a key's rate (value: GCRA time). */
+/**
+ * A fact about a name that ends by itself: a dedupe key (value: seq), or a key's rate (value: GCRA
+ * time).
+ */
 export interface MarkRow {
   readonly queue: number;
   readonly kind: "dedupe" | "rate";
@@ -125,7 +134,10 @@ export interface SessionRow {
   isEnded: boolean;
 }
 
-/** One change, in a form that costs little: kv `[revision, "k", key, 0 | 1 (gone)]`, queue `[revision, "q", queue no, seq, state]`. */
+/**
+ * One change, in a form that costs little: kv `[revision, "k", key, 0 | 1 (gone)]`, queue
+ * `[revision, "q", queue no, seq, state]`.
+ */
 export type JournalEntry =
   | readonly [revision: number, port: "k", key: string, isGone: 0 | 1]
   | readonly [revision: number, port: "q", queue: number, seq: number, state: string];
@@ -208,7 +220,12 @@ export interface Tables {
   finished(queue: number, seq: number): FinishedRow | undefined;
   insertFinished(row: FinishedRow): void;
   deleteFinished(row: FinishedRow): void;
-  finishedRange(queue: number, state: FinishedState, after: number | null, limit: number): FinishedRow[];
+  finishedRange(
+    queue: number,
+    state: FinishedState,
+    after: number | null,
+    limit: number,
+  ): FinishedRow[];
   finishedExpired(nowMs: number, limit: number): FinishedRow[];
 
   // marks
@@ -229,13 +246,19 @@ export interface Tables {
   sessions(partition: number): SessionRow[];
 
   // journal: one row a commit and partition
-  appendJournal(partition: number, revision: number, count: number, entries: readonly JournalEntry[]): void;
+  appendJournal(
+    partition: number,
+    revision: number,
+    count: number,
+    entries: readonly JournalEntry[],
+  ): void;
   /** Rows whose revision is above `after`, by revision. */
   journal(partition: number, after: number, limit: number): JournalEntry[][];
-  /** Removes rows whose `count` is at most this; gives the greatest revision removed, or undefined. */
+  /**
+   * Removes rows whose `count` is at most this; gives the greatest revision removed, or undefined.
+   */
   trimJournal(partition: number, count: number): number | undefined;
 
   // bus
   publish(partition: number, topic: string, message: Data): void;
 }
-

@@ -1,11 +1,13 @@
-/** A watch over an engine that keeps a journal: read what changed, then wait for the next commit. */
+/**
+ * A watch over an engine that keeps a journal: read what changed, then wait for the next commit.
+ */
 import { deferred } from "../../../core/signal.ts";
 import type { Deferred } from "../../../core/signal.ts";
 import type { KvChanges } from "../../../store/driver.ts";
 
 /**
- * Reads changes until the signal aborts. Commits that come while the reader is busy merge into one read, so that a slow watcher
- * costs the store nothing and loses only intermediate values.
+ * Reads changes until the signal aborts. Commits that come while the reader is busy merge into one
+ * read, so that a slow watcher costs the store nothing and loses only intermediate values.
  */
 export async function* watchJournal(
   readChanges: (cursor: number | null) => Promise<KvChanges>,

@@ -1,11 +1,13 @@
 /**
- * Versions of the tables. A library knows one number: the newest version it can make. A file says which library versions may
- * read it (`min_reader`) and write it (`min_writer`), so that several versions of a program can share it during a rolling deploy:
- * a migration first expands (new tables, new columns with defaults: old readers and writers go on), and only a later release
- * contracts and raises the two minima.
+ * Versions of the tables. A library knows one number: the newest version it can make. A file says
+ * which library versions may read it (`min_reader`) and write it (`min_writer`), so that several
+ * versions of a program can share it during a rolling deploy:
+ * a migration first expands (new tables, new columns with defaults: old readers and writers go on),
+ * and only a later release contracts and raises the two minima.
  *
- * Several processes may start at once: each looks, takes the write lock, looks again inside it, and only then migrates; one does
- * the work and the others find it done. A migration is one transaction: killed in the middle, it never happened.
+ * Several processes may start at once: each looks, takes the write lock, looks again inside it, and
+ * only then migrates; one does the work and the others find it done. A migration is one
+ * transaction: killed in the middle, it never happened.
  */
 import { HoldfastError } from "../../../core/errors.ts";
 import type { Database } from "../database.ts";
@@ -28,14 +30,19 @@ const HAS_META = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'h
 const READ_META = "SELECT version, min_reader, min_writer FROM hf_meta WHERE one = 1";
 
 export function readSchema(database: Database): SchemaState {
-  if (database.prepare(HAS_META).get() === undefined) return { version: 0, minReader: 0, minWriter: 0 };
+  if (database.prepare(HAS_META).get() === undefined)
+    return { version: 0, minReader: 0, minWriter: 0 };
   const row = database.prepare(READ_META).raw().get() as [number, number, number] | undefined;
   const [version, minReader, minWriter] = row ?? [0, 0, 0];
   return { version, minReader, minWriter };
 }
 
 /** Throws `INCOMPATIBLE` if this library can't even read the file. */
-export function checkReadable(state: SchemaState, path: string, version: number = SCHEMA_VERSION): void {
+export function checkReadable(
+  state: SchemaState,
+  path: string,
+  version: number = SCHEMA_VERSION,
+): void {
   if (state.minReader <= version) return;
   const { minReader } = state;
   const message = `Expected ${path} to be readable by schema version ${version}, but it asks for version ${minReader} or later: use the newer Holdfast that wrote it`;
@@ -45,7 +52,10 @@ export function checkReadable(state: SchemaState, path: string, version: number 
   });
 }
 
-/** The refusal of every write to a file that only newer libraries may write; undefined if this one may. */
+/**
+ * The refusal of every write to a file that only newer libraries may write; undefined if this one
+ * may.
+ */
 export function writeRefusal(
   state: SchemaState,
   path: string,

@@ -1,21 +1,26 @@
 /**
- * Version 1 of the tables. The comments inside the statements are stored with them: `sqlite3 FILE .schema` shows them to whoever
- * opens the file. All names begin with `hf_`, so that a program may keep its own tables in the same file.
+ * Version 1 of the tables. The comments inside the statements are stored with them: `sqlite3 FILE
+ * .schema` shows them to whoever opens the file. All names begin with `hf_`, so that a program may
+ * keep its own tables in the same file.
  *
  * Invariants that every commit preserves:
- *   - a job is in exactly one of hf_ready, hf_scheduled, hf_blocked, hf_lease, hf_finished (so at most one lease holds it);
+ *   - a job is in exactly one of hf_ready, hf_scheduled, hf_blocked, hf_lease and hf_finished (so
+ *     that at most one lease holds it);
  *   - the counts in hf_queue and hf_key are those of the rows;
  *   - revisions, seqs and clock_ms of a partition never go back.
  *
- * Numbers. Times are integer milliseconds since 1970 by the store's clock. A job's number is unique in the file and holds its
- * partition: `job = (partition - 1) * 2^40 + seq`; in the first partition it is the seq itself. So one integer key serves all
- * partitions, and appends stay at the right edge of the tree.
+ * Numbers. Times are integer milliseconds since 1970 by the store's clock. A job's number is unique
+ * in the file and holds its partition: `job = (partition - 1) * 2^40 + seq`; in the first partition
+ * it is the seq itself. So one integer key serves all partitions, and appends stay at the right
+ * edge of the tree.
  *
- * Why so many small tables: ready, leased, scheduled, blocked and finished are places, not states of one row. Claiming moves an
- * entry of about 10 bytes and never rewrites the body; blocked keys cost a claim nothing; each place is ordered as it is read.
+ * Why so many small tables: ready, leased, scheduled, blocked and finished are places, not states
+ * of one row. Claiming moves an entry of about 10 bytes and never rewrites the body; blocked keys
+ * cost a claim nothing; each place is ordered as it is read.
  *
- * Why hf_kv and hf_job have a rowid and the places do not: bodies of 200 bytes in the interior of an index tree cost 2.7 times
- * the insert time and 1.7 times the written bytes (measured, 20,000 rows at random keys), while for a place the key is all there is.
+ * Why hf_kv and hf_job have a rowid and the places do not: bodies of 200 bytes in the interior of
+ * an index tree cost 2.7 times the insert time and 1.7 times the written bytes (measured, 20,000
+ * rows at random keys), while for a place the key is all there is.
  */
 export const CREATE_V1: string = `
 CREATE TABLE hf_meta ( -- one row: the versions of these tables
@@ -28,13 +33,15 @@ CREATE TABLE hf_meta ( -- one row: the versions of these tables
 CREATE TABLE hf_partition ( -- a unit of atomicity: every name below lives in one
   no INTEGER PRIMARY KEY,           -- 1, 2, ...
   name TEXT NOT NULL UNIQUE,
-  revision INTEGER NOT NULL,        -- grows by 1 with every group that changes something; source of fencing tokens
+  revision INTEGER NOT NULL,        -- grows by 1 with every group that changes something: the
+                                    -- source of fencing tokens
   next_seq INTEGER NOT NULL,        -- of the next job
   is_sealed INTEGER NOT NULL,       -- 1: takes no more groups
   moved_to TEXT,                    -- where to, if it is known
   journal_count INTEGER NOT NULL,   -- changes journalled so far
   journal_floor INTEGER NOT NULL,   -- changes up to this revision were trimmed from the journal
-  clock_ms INTEGER NOT NULL         -- the store's clock at the last write; the greatest is the clock's high-water mark
+  clock_ms INTEGER NOT NULL         -- the store's clock at the last write; the greatest of all
+                                    -- partitions is the clock's high-water mark
 ) STRICT;
 
 CREATE TABLE hf_session ( -- a lease of a process, on which its jobs and keys hang
@@ -67,7 +74,7 @@ CREATE TABLE hf_queue (
   name TEXT NOT NULL,
   config TEXT NOT NULL,        -- JSON: per key, limits, rate, retention ...
   is_paused INTEGER NOT NULL,
-  rate_ms REAL NOT NULL,       -- when the queue's rate allows the next start (GCRA's theoretical arrival time)
+  rate_ms REAL NOT NULL,       -- GCRA's theoretical arrival time of the queue's rate
   ready INTEGER NOT NULL,      -- how many jobs are where
   leased INTEGER NOT NULL,
   scheduled INTEGER NOT NULL,
@@ -75,8 +82,8 @@ CREATE TABLE hf_queue (
   completed INTEGER NOT NULL,
   cancelled INTEGER NOT NULL,
   dead INTEGER NOT NULL,
-  ready_events INTEGER NOT NULL,  -- these three grow whenever jobs became ready, finished or were asked to stop:
-  done_events INTEGER NOT NULL,   -- other processes see by them whom to wake
+  ready_events INTEGER NOT NULL,  -- these three grow whenever jobs became ready, finished or were
+  done_events INTEGER NOT NULL,   -- asked to stop: other processes see by them whom to wake
   cancel_events INTEGER NOT NULL,
   UNIQUE (partition, name)
 ) STRICT;
@@ -95,7 +102,7 @@ CREATE TABLE hf_job ( -- bodies; where the job is stands in the tables below
   key TEXT,                    -- its ordering key
   trace TEXT,                  -- trace context of whoever added it
   error TEXT,                  -- of the last failed attempt
-  payload ANY NOT NULL,        -- TEXT or BLOB; last, so that reading the rest never follows its overflow pages
+  payload ANY NOT NULL,        -- TEXT or BLOB; last, so that reading the rest reads no overflow
   UNIQUE (queue, id)           -- ids begin with time: appends, too
 ) STRICT;
 
@@ -153,7 +160,8 @@ CREATE INDEX hf_finished_expires ON hf_finished (expires_ms);
 
 CREATE TABLE hf_mark ( -- facts about names that end by themselves
   queue INTEGER NOT NULL,
-  kind TEXT NOT NULL,          -- 'dedupe': value is the seq of the job, id its id; 'rate': value is the key's GCRA time
+  kind TEXT NOT NULL,          -- 'dedupe': value is the job's seq, id its id;
+                               -- 'rate': value is the key's GCRA time
   name TEXT NOT NULL,
   value REAL NOT NULL,
   id TEXT,
@@ -166,7 +174,8 @@ CREATE TABLE hf_journal ( -- what changed, for watchers: one row a commit
   partition INTEGER NOT NULL,
   revision INTEGER NOT NULL,   -- of the last group in the commit
   count INTEGER NOT NULL,      -- hf_partition.journal_count after it
-  entries TEXT NOT NULL,       -- JSON: [revision, "k", key, gone] or [revision, "q", queue, seq, state]
+  entries TEXT NOT NULL,       -- JSON, a list of [revision, "k", key, is gone]
+                               -- and [revision, "q", queue, seq, state]
   PRIMARY KEY (partition, revision)
 ) STRICT, WITHOUT ROWID;
 
@@ -177,7 +186,7 @@ CREATE TABLE hf_bus ( -- the last messages, for other processes to pick up
   message ANY NOT NULL
 ) STRICT;
 
-CREATE TABLE hf_intake ( -- groups that programs wrote in their own transactions; the next commit takes them in
+CREATE TABLE hf_intake ( -- groups of programs' own transactions; the next commit takes them in
   no INTEGER PRIMARY KEY,
   partition TEXT NOT NULL,     -- hf_partition.name
   ops TEXT NOT NULL            -- JSON
@@ -186,7 +195,8 @@ CREATE TABLE hf_intake ( -- groups that programs wrote in their own transactions
 CREATE VIEW hf_jobs AS -- every job with its real state, for people
 SELECT p.name AS partition, q.name AS queue, j.id, j.job - (p.no - 1) * 1099511627776 AS seq,
   CASE
-    WHEN f.job IS NOT NULL THEN CASE f.state WHEN 0 THEN 'completed' WHEN 1 THEN 'cancelled' ELSE 'dead' END
+    WHEN f.job IS NOT NULL THEN
+      CASE f.state WHEN 0 THEN 'completed' WHEN 1 THEN 'cancelled' ELSE 'dead' END
     WHEN l.job IS NOT NULL THEN 'leased'
     ELSE CASE j.state WHEN 0 THEN 'ready' WHEN 1 THEN 'scheduled' ELSE 'blocked' END
   END AS state,
