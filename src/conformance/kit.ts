@@ -10,11 +10,13 @@ import assert from "node:assert/strict";
 import { systemClock, type Clock } from "../core/clock.ts";
 import type { HoldfastError } from "../core/errors.ts";
 import { isHoldfastError, type ErrorCode } from "../core/errors.ts";
+import { LIMITS } from "../core/limits.ts";
 import { SeededRandom, systemRandom } from "../core/random.ts";
 import { sleep } from "../core/signal.ts";
 import type { Capabilities } from "../store/capabilities.ts";
 import type { StoreDriver } from "../store/driver.ts";
 import type { Committed } from "../store/group.ts";
+import type { Op } from "../store/ops.ts";
 import { Store, type StoreOptions } from "../store/store.ts";
 import { CutDriver } from "./cut.ts";
 
@@ -64,6 +66,16 @@ export type Case =
       readonly when: (capabilities: Capabilities) => boolean;
       readonly run: (world: World) => Promise<void>;
     };
+
+/** True where one group may write keys and jobs together. */
+export function isWhole({ atomic, ports }: Capabilities): boolean {
+  return atomic !== "key" && ports.includes("kv") && ports.includes("queue");
+}
+
+/** A test for engines on which one group may write keys and jobs together. */
+export function whole(run: (world: World) => Promise<void>): Case {
+  return { when: isWhole, run };
+}
 
 /** Sentences and their tests, in the README's order. */
 export type Cases = Readonly<Record<string, Case>>;
@@ -308,6 +320,19 @@ export function isRefused(committed: Committed, code: ErrorCode, index?: number)
 
 function show(value: unknown): string {
   return JSON.stringify(value)?.slice(0, 200) ?? String(value);
+}
+
+/** Commits the ops as few groups as the engine allows: each by itself where a group has one key. */
+export async function commitMany(world: World, store: Store, ops: readonly Op[]): Promise<void> {
+  const { atomic, maxOpsPerGroup } = world.capabilities;
+  const size = atomic === "key" ? 1 : Math.min(maxOpsPerGroup, LIMITS.opsPerGroup);
+  const groups: Promise<Committed>[] = [];
+  for (let at = 0; at < ops.length; at += size) {
+    groups.push(store.commit(world.namespace, ops.slice(at, at + size)));
+    // A few at once: fast enough, and never more than may wait.
+    if (groups.length % 1_000 === 0) await Promise.all(groups);
+  }
+  for (const committed of await Promise.all(groups)) assert.ok(committed.ok);
 }
 
 /** Runs the calls of several clients at once, each client's one after another. */

@@ -264,6 +264,19 @@ export const kvBasicCases: Cases = {
       assert.equal((await own.list()).entries.length, 1);
     },
 
+  "Where `atomic` is `key`, a group of more than one key is refused with `UNSUPPORTED` before anything is written.":
+    {
+      when: (capabilities) => capabilities.atomic === "key",
+      run: async (world) => {
+        const store = await world.store();
+        const kv = new Kv<number>(store);
+        await refuses(store.commitAll([kv.op.put("a", 1), kv.op.put("b", 1)]), "UNSUPPORTED");
+        await refuses(store.commitAll([kv.op.check("a", 0), kv.op.add("b", 1)]), "UNSUPPORTED");
+        assert.deepEqual(await kv.get(["a", "b"]), [null, null]);
+        assert.ok((await store.commitAll([kv.op.check("a", 0), kv.op.put("a", 1)])).ok);
+      },
+    },
+
   "Partitions are apart: a key of one is not seen in another.": async (world) => {
     const kv = new Kv<number>(await world.store());
     const other = kv.partition("other");

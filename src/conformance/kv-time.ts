@@ -1,7 +1,7 @@
 /** Keys that end by themselves: TTLs, and keys bound to a session. */
 import assert from "node:assert/strict";
 import { Kv } from "../ports/kv/index.ts";
-import { refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
+import { commitMany, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
 import { loseSession } from "./sessions.ts";
 
 /** All the ways to look at a key; each gives true if it is seen. */
@@ -76,11 +76,8 @@ export const kvTimeCases: Cases = {
     const store = await world.store();
     const kv = new Kv<number>(store);
     const ttlMs = world.capabilities.ttlGranularityMs * 20;
-    const size = Math.min(500, world.capabilities.maxOpsPerGroup);
-    for (let from = 0; from < 3_000; from += size) {
-      const ops = Array.from({ length: size }, (_, i) => kv.op.put(`k${from + i}`, i, { ttlMs }));
-      await store.commitAll(ops);
-    }
+    const ops = Array.from({ length: 3_000 }, (_, i) => kv.op.put(`k${i}`, i, { ttlMs }).op);
+    await commitMany(world, store, ops);
     await kv.put("l", 1);
     await world.pass(ttlMs);
     for (let i = 0; i < 5; i++) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
 import { Kv, type KvChangeOf, type KvChangesOf, type WatchOptions } from "../ports/kv/index.ts";
 import type { KvPut } from "../store/ops.ts";
-import { draw, pick, rejectsArgument, type Cases, type World } from "./kit.ts";
+import { commitMany, draw, pick, rejectsArgument, type Cases, type World } from "./kit.ts";
 import { loseSession } from "./sessions.ts";
 
 /** Reads a watch in the background, as a program would. */
@@ -78,13 +78,11 @@ function assertOrdered(changes: readonly KvChangeOf<number>[]): void {
 
 /** So many changes that the store keeps no longer what came before them. */
 async function overflowJournal(world: World, kv: Kv<number>): Promise<void> {
-  const { store } = kv;
-  const size = Math.min(world.capabilities.maxOpsPerGroup, 4_096);
-  const ops = Array.from({ length: size }, (_, i): KvPut => {
+  const ops = Array.from({ length: LIMITS.opsPerGroup }, (_, i): KvPut => {
     return { op: "kv.put", key: `filler/${i}`, value: "0" };
   });
-  const groups = Math.ceil((LIMITS.journalEntries + 3 * 8_192) / size);
-  for (let i = 0; i < groups; i++) await store.commit(store.namespace, ops);
+  const rounds = Math.ceil((LIMITS.journalEntries + 3 * 8_192) / ops.length);
+  for (let i = 0; i < rounds; i++) await commitMany(world, kv.store, ops);
 }
 
 export const kvWatchCases: Cases = {

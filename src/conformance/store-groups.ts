@@ -9,6 +9,7 @@ import {
   concurrently,
   draw,
   isRefused,
+  whole,
   refuses,
   rejectsArgument,
   type Cases,
@@ -55,7 +56,7 @@ async function refusedOps(world: World): Promise<readonly (readonly [string, Op]
 
 export const storeGroupCases: Cases = {
   "All ops of a group hold or none does: a refused group leaves no trace, whichever op was refused.":
-    async (world) => {
+    whole(async (world) => {
       const refused = await refusedOps(world);
       const store = await world.store();
       const worker = await Worker.start(world, "side");
@@ -86,10 +87,10 @@ export const storeGroupCases: Cases = {
         }
       }
       assert.ok((await store.commit(world.namespace, effects)).ok, "without it they hold");
-    },
+    }),
 
   "A refusal is an answer that names the op, the code and the reason; only the throwing calls throw it.":
-    async (world) => {
+    whole(async (world) => {
       const store = await world.store();
       const kv = new Kv<number>(store);
       const ops = [kv.op.put("k", 1), kv.op.check("none", 5)];
@@ -101,10 +102,10 @@ export const storeGroupCases: Cases = {
       assert.deepEqual(details, { key: "none", expected: 5, found: 0 });
       const error = await refuses(kv.add("k", -1, { min: 0 }), "LIMITED");
       assert.equal(error.details["key"], "k");
-    },
+    }),
 
   "Groups that travel in one commit are apart: a refused one changes nothing for its neighbours.":
-    async (world) => {
+    whole(async (world) => {
       const refused = await refusedOps(world);
       const driver = await world.driver();
       const partition = world.namespace;
@@ -127,7 +128,7 @@ export const storeGroupCases: Cases = {
           i,
         ]);
       }
-    },
+    }),
 
   "Groups of one commit take effect in their order, each on what the ones before it left.": async (
     world,
@@ -152,7 +153,7 @@ export const storeGroupCases: Cases = {
   },
 
   "Every group that writes has a revision above those of all groups of its partition that were answered before it began.":
-    async (world) => {
+    whole(async (world) => {
       const stores = [await world.store(), await world.store(), await world.store()];
       let last = 0;
       const seen = new Set<number>();
@@ -168,10 +169,10 @@ export const storeGroupCases: Cases = {
           last = Math.max(last, committed.revision);
         }
       });
-    },
+    }),
 
   "Ops of a group see the group's earlier ops: sessions opened or ended, jobs added, rules set.":
-    async (world) => {
+    whole(async (world) => {
       const store = await world.store();
       const queue = new Queue(store, "q");
       const open = { op: "session.open", session: "s", ttlMs: 60_000, label: "test" } as const;
@@ -194,50 +195,50 @@ export const storeGroupCases: Cases = {
         "OVERLOADED",
         2,
       );
-    },
+    }),
 
-  "A group that is under way when all processes die took effect whole or not at all.": async (
-    world,
-  ) => {
-    let dies: Promise<void> | undefined;
-    const acknowledged = new Set<number>();
-    const sent = new Set<number>();
-    const first = await Worker.start(world);
-    const kv = new Kv<number>(first.store);
-    let count = 0;
-    await concurrently(8, async (client) => {
-      for (let i = 0; i < 30 && dies === undefined; i++) {
-        const n = client * 100 + i;
-        const ops = [kv.op.put(`a${n}`, n), kv.op.put(`b${n}`, n), kv.op.add("sum", 1)];
-        sent.add(n);
-        const call = first.store.commitAll([
-          ...ops,
-          first.queue.op.enqueue({ id: `${n}`, payload: "" }),
-        ]);
-        if (++count === 40 + draw(world.random, 60)) dies = world.crash();
-        await call.then(
-          () => acknowledged.add(n),
-          () => undefined,
-        );
+  "A group that is under way when all processes die took effect whole or not at all.": whole(
+    async (world) => {
+      let dies: Promise<void> | undefined;
+      const acknowledged = new Set<number>();
+      const sent = new Set<number>();
+      const first = await Worker.start(world);
+      const kv = new Kv<number>(first.store);
+      let count = 0;
+      await concurrently(8, async (client) => {
+        for (let i = 0; i < 30 && dies === undefined; i++) {
+          const n = client * 100 + i;
+          const ops = [kv.op.put(`a${n}`, n), kv.op.put(`b${n}`, n), kv.op.add("sum", 1)];
+          sent.add(n);
+          const call = first.store.commitAll([
+            ...ops,
+            first.queue.op.enqueue({ id: `${n}`, payload: "" }),
+          ]);
+          if (++count === 40 + draw(world.random, 60)) dies = world.crash();
+          await call.then(
+            () => acknowledged.add(n),
+            () => undefined,
+          );
+        }
+      });
+      await dies;
+      const store = await world.store();
+      const queue = new Queue(store, "q");
+      let whole = 0;
+      for (const n of sent) {
+        const [a, b] = await values(store, [`a${n}`, `b${n}`]);
+        const job = await queue.get(`${n}`);
+        const parts = [a === n, b === n, job !== null];
+        assert.equal(new Set(parts).size, 1, `group ${n} is there in part: ${parts.join()}`);
+        if (a === n) whole++;
+        else assert.ok(!acknowledged.has(n), `group ${n} was acknowledged`);
       }
-    });
-    await dies;
-    const store = await world.store();
-    const queue = new Queue(store, "q");
-    let whole = 0;
-    for (const n of sent) {
-      const [a, b] = await values(store, [`a${n}`, `b${n}`]);
-      const job = await queue.get(`${n}`);
-      const parts = [a === n, b === n, job !== null];
-      assert.equal(new Set(parts).size, 1, `group ${n} is there in part: ${parts.join()}`);
-      if (a === n) whole++;
-      else assert.ok(!acknowledged.has(n), `group ${n} was acknowledged`);
-    }
-    assert.deepEqual(await values(store, ["sum"]), [whole]);
-  },
+      assert.deepEqual(await values(store, ["sum"]), [whole]);
+    },
+  ),
 
   "A group of as many ops as `maxOpsPerGroup` holds; more ops, or more bytes than 8 MiB, are refused with `TOO_LARGE`, none with a `RangeError`.":
-    async (world) => {
+    whole(async (world) => {
       const store = await world.store();
       const most = Math.min(world.capabilities.maxOpsPerGroup, LIMITS.opsPerGroup);
       const ops = Array.from({ length: most }, (_, i) => put(`k${i}`, i));
@@ -254,7 +255,7 @@ export const storeGroupCases: Cases = {
       assert.ok((await store.commit(world.namespace, large.slice(0, 7))).ok);
       assert.deepEqual(await values(store, ["more"]), [null]);
       await rejectsArgument(() => store.commit(world.namespace, []));
-    },
+    }),
 
   "A group that crosses partitions is refused with `UNSUPPORTED` before anything is sent.": async (
     world,

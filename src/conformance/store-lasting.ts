@@ -4,13 +4,13 @@ import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
 import { Store } from "../store/store.ts";
 import { isHoldfastError } from "../core/errors.ts";
-import { refuses, type Cases } from "./kit.ts";
+import { isWhole, refuses, type Cases } from "./kit.ts";
 import { fillPartition, dump, timeless } from "./partition.ts";
 
 export const storeLastingCases: Cases = {
   "Everything that was acknowledged is there after all processes died and the engine started again.":
     {
-      when: (capabilities) => capabilities.isPersistent,
+      when: (capabilities) => capabilities.isPersistent && isWhole(capabilities),
       run: async (world) => {
         assert.ok(
           world.fixture.restart !== undefined,
@@ -30,7 +30,7 @@ export const storeLastingCases: Cases = {
     },
 
   "After a restart in order everything is there, and what sessions held is free.": {
-    when: (capabilities) => capabilities.isPersistent,
+    when: (capabilities) => capabilities.isPersistent && isWhole(capabilities),
     run: async (world) => {
       const store = await world.store();
       const [kv, queue] = [new Kv<number>(store), new Queue(store, "q")];
@@ -114,7 +114,7 @@ export const storeLastingCases: Cases = {
     },
 
   "An engine that joins no user transaction refuses `enqueueIn` with `UNSUPPORTED`.": {
-    when: (capabilities) => !capabilities.joinsUserTransaction,
+    when: (capabilities) => !capabilities.joinsUserTransaction && isWhole(capabilities),
     run: async (world) => {
       const store = await world.store();
       const queue = new Queue(store, "q");

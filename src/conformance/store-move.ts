@@ -5,7 +5,7 @@ import { Queue } from "../ports/queue/index.ts";
 import type { ExportRecord, StoreDriver } from "../store/driver.ts";
 import type { Op } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
-import { isRefused, refuses, type Cases, type World } from "./kit.ts";
+import { isRefused, refuses, type Cases, type World, whole } from "./kit.ts";
 import { dump, fillPartition, timeless, type Filled } from "./partition.ts";
 import { ids, Worker } from "./queue-kit.ts";
 
@@ -68,7 +68,7 @@ async function assertTakesNothing(world: World, store: Store, filled: Filled): P
 
 export const storeMoveCases: Cases = {
   "A sealed partition refuses every group with `MOVED` and its new place, its reads go on, and other partitions do not feel it.":
-    async (world) => {
+    whole(async (world) => {
       const filled = await fillPartition(world);
       const { driver } = await world.aside();
       const before = await dump(driver, world.namespace);
@@ -83,7 +83,7 @@ export const storeMoveCases: Cases = {
         (each) => each.partition === world.namespace,
       );
       assert.deepEqual([info?.isSealed, info?.movedTo], [true, "holdfast://there"]);
-    },
+    }),
 
   "A partition that is unsealed takes groups again, and a seal holds for all processes, also after a restart.":
     async (world) => {
@@ -100,7 +100,7 @@ export const storeMoveCases: Cases = {
     },
 
   "A partition that is exported and imported is the same: keys, TTLs, sessions, queues, rules, marks, and jobs in every state.":
-    async (world) => {
+    whole(async (world) => {
       await fillPartition(world);
       const { source, target, to } = await move(world, { limit: 100, repeats: 1 });
       const [was, is] = [await dump(source, world.namespace), await dump(target, to.namespace)];
@@ -110,100 +110,107 @@ export const storeMoveCases: Cases = {
       const queues = async (of: World) =>
         (await new Queue((await of.aside()).store, "jobs").stats()).counts;
       assert.deepEqual(await queues(to), await queues(world), "counts too");
+    }),
+
+  "Pages may be of any size, and a page that is imported again does no harm.": whole(
+    async (world) => {
+      await fillPartition(world);
+      const { source, target, to } = await move(world, { limit: 1, repeats: 2 });
+      const was = await dump(source, world.namespace);
+      assert.deepEqual(comparable(await dump(target, to.namespace, 3)), comparable(was));
+      // The whole import once more, as after a mover's crash.
+      let cursor: string | null = null;
+      do {
+        const page = await source.export(world.namespace, cursor, 5);
+        await target.import(to.namespace, page.records);
+        ({ cursor } = page);
+      } while (cursor !== null);
+      assert.deepEqual(comparable(await dump(target, to.namespace)), comparable(was));
+      const queue = new Queue((await to.aside()).store, "jobs");
+      assert.deepEqual(
+        (await queue.stats()).counts,
+        (await new Queue((await world.aside()).store, "jobs").stats()).counts,
+      );
     },
+  ),
 
-  "Pages may be of any size, and a page that is imported again does no harm.": async (world) => {
-    await fillPartition(world);
-    const { source, target, to } = await move(world, { limit: 1, repeats: 2 });
-    const was = await dump(source, world.namespace);
-    assert.deepEqual(comparable(await dump(target, to.namespace, 3)), comparable(was));
-    // The whole import once more, as after a mover's crash.
-    let cursor: string | null = null;
-    do {
-      const page = await source.export(world.namespace, cursor, 5);
-      await target.import(to.namespace, page.records);
-      ({ cursor } = page);
-    } while (cursor !== null);
-    assert.deepEqual(comparable(await dump(target, to.namespace)), comparable(was));
-    const queue = new Queue((await to.aside()).store, "jobs");
-    assert.deepEqual(
-      (await queue.stats()).counts,
-      (await new Queue((await world.aside()).store, "jobs").stats()).counts,
-    );
-  },
+  "After a move revisions, tokens and job numbers go on above the source's.": whole(
+    async (world) => {
+      const filled = await fillPartition(world);
+      const { source, to } = await move(world, { limit: 7, repeats: 1 });
+      const head = headOf(await dump(source, world.namespace));
+      const worker = await Worker.start(to, "jobs");
+      const kv = new Kv<number>(worker.store);
+      const job = await worker.one();
+      assert.ok(job.token > head.revision && job.token > filled.held.token);
+      assert.ok((await kv.put("plain", 2)).revision > head.revision);
+      const added = await worker.queue.add({ id: "new", payload: "" });
+      assert.ok(added.seq >= head.nextSeq);
+    },
+  ),
 
-  "After a move revisions, tokens and job numbers go on above the source's.": async (world) => {
-    const filled = await fillPartition(world);
-    const { source, to } = await move(world, { limit: 7, repeats: 1 });
-    const head = headOf(await dump(source, world.namespace));
-    const worker = await Worker.start(to, "jobs");
-    const kv = new Kv<number>(worker.store);
-    const job = await worker.one();
-    assert.ok(job.token > head.revision && job.token > filled.held.token);
-    assert.ok((await kv.put("plain", 2)).revision > head.revision);
-    const added = await worker.queue.add({ id: "new", payload: "" });
-    assert.ok(added.seq >= head.nextSeq);
-  },
+  "After a move ids, dedupe windows, TTLs, due times and rates are what they were.": whole(
+    async (world) => {
+      await fillPartition(world);
+      const { to } = await move(world, { limit: 7, repeats: 1 });
+      const { queue, store } = await Worker.start(to, "jobs");
+      for (const id of ["completed", "dead", "held", "ready-0", "due-later"]) {
+        assert.equal((await queue.add({ id, payload: `"${id}"` })).status, "exists", id);
+        await refuses(queue.add({ id, payload: "another" }), "ALREADY_EXISTS");
+      }
+      const dedupe = (key: string, mode: "first" | "last") => ({ key, mode, ttlMs: 300_000 });
+      const first = await queue.add({ payload: "", dedupe: dedupe("first", "first") });
+      assert.deepEqual([first.id, first.status], ["deduped", "deduped"]);
+      const last = await queue.add({ payload: "2", dedupe: dedupe("last", "last") });
+      assert.deepEqual([last.id, last.status], ["last", "replaced"]);
+      const session = await store.session();
+      for (const name of ["paused", "paced", "keyed"]) {
+        const { jobs } = await new Queue(store, name).claim(session, 5);
+        assert.deepEqual(ids(jobs), [], name);
+      }
+      const kv = new Kv<unknown>(store);
+      assert.equal((await kv.get("ttl"))?.value, "ends");
+      const there = new Queue((await world.aside()).store, "jobs");
+      for (const id of ["due-later", "retried"]) {
+        assert.equal((await queue.get(id))?.dueMs, (await there.get(id))?.dueMs, id);
+      }
+      if (!world.isManual) return;
+      await to.fixture.advance?.(250_000);
+      assert.equal(await kv.get("ttl"), null);
+      assert.equal(
+        (await new Queue(store, "paced").claim(await store.session(), 5)).jobs.length,
+        1,
+      );
+    },
+  ),
 
-  "After a move ids, dedupe windows, TTLs, due times and rates are what they were.": async (
-    world,
-  ) => {
-    await fillPartition(world);
-    const { to } = await move(world, { limit: 7, repeats: 1 });
-    const { queue, store } = await Worker.start(to, "jobs");
-    for (const id of ["completed", "dead", "held", "ready-0", "due-later"]) {
-      assert.equal((await queue.add({ id, payload: `"${id}"` })).status, "exists", id);
-      await refuses(queue.add({ id, payload: "another" }), "ALREADY_EXISTS");
-    }
-    const dedupe = (key: string, mode: "first" | "last") => ({ key, mode, ttlMs: 300_000 });
-    const first = await queue.add({ payload: "", dedupe: dedupe("first", "first") });
-    assert.deepEqual([first.id, first.status], ["deduped", "deduped"]);
-    const last = await queue.add({ payload: "2", dedupe: dedupe("last", "last") });
-    assert.deepEqual([last.id, last.status], ["last", "replaced"]);
-    const session = await store.session();
-    for (const name of ["paused", "paced", "keyed"]) {
-      const { jobs } = await new Queue(store, name).claim(session, 5);
-      assert.deepEqual(ids(jobs), [], name);
-    }
-    const kv = new Kv<unknown>(store);
-    assert.equal((await kv.get("ttl"))?.value, "ends");
-    const there = new Queue((await world.aside()).store, "jobs");
-    for (const id of ["due-later", "retried"]) {
-      assert.equal((await queue.get(id))?.dueMs, (await there.get(id))?.dueMs, id);
-    }
-    if (!world.isManual) return;
-    await to.fixture.advance?.(250_000);
-    assert.equal(await kv.get("ttl"), null);
-    assert.equal((await new Queue(store, "paced").claim(await store.session(), 5)).jobs.length, 1);
-  },
-
-  "After a move jobs come in the order in which they would have come, and their keys hold.": async (
-    world,
-  ) => {
-    await fillPartition(world);
-    const { to } = await move(world, { limit: 7, repeats: 1 });
-    const worker = await Worker.start(to, "jobs");
-    const order = ids(await worker.claim(100));
-    assert.deepEqual(order, [
-      "ready-1",
-      "ready-3",
-      "ready-2",
-      "behind",
-      "ready-0",
-      "bytes",
-      "deduped",
-      "last",
-    ]);
-    assert.equal(await worker.state("blocked-1"), "blocked", "its key is taken by held jobs");
-    assert.equal(
-      await worker.state("behind-too"),
-      "blocked",
-      "its key is taken by a waiting retry",
-    );
-  },
+  "After a move jobs come in the order in which they would have come, and their keys hold.": whole(
+    async (world) => {
+      await fillPartition(world);
+      const { to } = await move(world, { limit: 7, repeats: 1 });
+      const worker = await Worker.start(to, "jobs");
+      const order = ids(await worker.claim(100));
+      assert.deepEqual(order, [
+        "ready-1",
+        "ready-3",
+        "ready-2",
+        "behind",
+        "ready-0",
+        "bytes",
+        "deduped",
+        "last",
+      ]);
+      assert.equal(await worker.state("blocked-1"), "blocked", "its key is taken by held jobs");
+      assert.equal(
+        await worker.state("behind-too"),
+        "blocked",
+        "its key is taken by a waiting retry",
+      );
+    },
+  ),
 
   "After a move a holder goes on under its session and its token, and loses them as it would have.":
-    async (world) => {
+    whole(async (world) => {
       const { session, held, cancelled } = await fillPartition(world);
       const { to } = await move(world, { limit: 7, repeats: 1 });
       const { store } = await to.aside();
@@ -237,9 +244,9 @@ export const storeMoveCases: Cases = {
         "cancelled",
         "its cancel came along",
       );
-    },
+    }),
 
-  "After a move a cursor of the source gives one resync.": async (world) => {
+  "After a move a cursor of the source gives one resync.": whole(async (world) => {
     await fillPartition(world);
     const { source, target, to } = await move(world, { limit: 100, repeats: 1 });
     const { revision } = headOf(await dump(source, world.namespace));
@@ -250,10 +257,10 @@ export const storeMoveCases: Cases = {
       assert.equal(batch.isResync, true);
       abort.abort();
     }
-  },
+  }),
 
   "An import into a partition that is in use is refused with `ALREADY_EXISTS` and changes nothing.":
-    async (world) => {
+    whole(async (world) => {
       await fillPartition(world);
       const to = await world.other();
       const kv = new Kv<number>((await to.aside()).store);
@@ -264,7 +271,7 @@ export const storeMoveCases: Cases = {
       const before = await dump(target, to.namespace);
       await refuses(target.import(to.namespace, page.records), "ALREADY_EXISTS");
       assert.deepEqual(timeless(await dump(target, to.namespace)), timeless(before));
-    },
+    }),
 
   "An export of a partition that was never used is empty, and a cursor that no page gave is refused with `INVALID_DATA`.":
     async (world) => {

@@ -6,7 +6,7 @@ import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
 import type { Op, SessionView } from "../store/ops.ts";
 import type { Store } from "../store/store.ts";
-import { isRefused, refuses, type Cases } from "./kit.ts";
+import { isRefused, refuses, type Cases, whole } from "./kit.ts";
 import { ids, Worker, workers } from "./queue-kit.ts";
 import { loseSession } from "./sessions.ts";
 
@@ -78,7 +78,7 @@ export const storeSessionCases: Cases = {
     },
 
   "When a session is over, all that it held can be taken by anyone at once: jobs and keys of every queue.":
-    async (world) => {
+    whole(async (world) => {
       for (const how of ["lost", "ended"] as const) {
         const [one, two] = await workers(world, 2);
         const kv = new Kv<number>(one.store);
@@ -98,38 +98,44 @@ export const storeSessionCases: Cases = {
         await two.session.close();
         await two.queue.purge("ready");
       }
-    },
+    }),
 
-  "A session that held very much gives all of it back, a bounded part with each commit.": async (
-    world,
-  ) => {
-    const [one, two] = await workers(world, 2);
-    await one.queue.addMany(Array.from({ length: MANY }, (_, i) => ({ id: `j${i}`, payload: "" })));
-    for (let held = 0; held < MANY; held += 500) await one.claim(500);
-    const bound = Array.from({ length: MANY }, (_, i): Op => {
-      return { op: "kv.put", key: `k${i}`, value: "", session: one.session.id };
-    });
-    await one.store.commit(world.namespace, bound);
-    await one.lose();
-    const kv = new Kv<string>(two.store);
-    assert.deepEqual((await kv.list("k")).entries, [], "none of its keys is seen, removed or not");
-    const taken = new Set<string>();
-    for (let commits = 0; taken.size < MANY; commits++) {
-      assert.ok(commits < 50, `${taken.size} jobs after ${commits} claims`);
-      for (const job of await two.claim(1_000)) taken.add(job.id);
-    }
-    const { counts } = await two.queue.stats();
-    assert.deepEqual([counts.leased, counts.ready], [MANY, 0]);
-    await refuses(one.claim(), "LEASE_LOST");
-    isRefused(await two.store.commit(world.namespace, bound.slice(0, 1)), "LEASE_LOST");
-    // It does not come back by being opened again while anything is left of it, nor holds anything
-    // afterwards.
-    await two.store.commit(world.namespace, [open(one.session.id, 60_000)]);
-    assert.deepEqual((await kv.list("k")).entries, []);
-  },
+  "A session that held very much gives all of it back, a bounded part with each commit.": whole(
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      await one.queue.addMany(
+        Array.from({ length: MANY }, (_, i) => ({ id: `j${i}`, payload: "" })),
+      );
+      for (let held = 0; held < MANY; held += 500) await one.claim(500);
+      const bound = Array.from({ length: MANY }, (_, i): Op => {
+        return { op: "kv.put", key: `k${i}`, value: "", session: one.session.id };
+      });
+      await one.store.commit(world.namespace, bound);
+      await one.lose();
+      const kv = new Kv<string>(two.store);
+      assert.deepEqual(
+        (await kv.list("k")).entries,
+        [],
+        "none of its keys is seen, removed or not",
+      );
+      const taken = new Set<string>();
+      for (let commits = 0; taken.size < MANY; commits++) {
+        assert.ok(commits < 50, `${taken.size} jobs after ${commits} claims`);
+        for (const job of await two.claim(1_000)) taken.add(job.id);
+      }
+      const { counts } = await two.queue.stats();
+      assert.deepEqual([counts.leased, counts.ready], [MANY, 0]);
+      await refuses(one.claim(), "LEASE_LOST");
+      isRefused(await two.store.commit(world.namespace, bound.slice(0, 1)), "LEASE_LOST");
+      // It does not come back by being opened again while anything is left of it, nor holds anything
+      // afterwards.
+      await two.store.commit(world.namespace, [open(one.session.id, 60_000)]);
+      assert.deepEqual((await kv.list("k")).entries, []);
+    },
+  ),
 
   "A session that has ended is over for every op that names it, and ending it again is no error.":
-    async (world) => {
+    whole(async (world) => {
       const store = await world.store();
       const commit = (...ops: Op[]) => store.commit(world.namespace, ops);
       assert.ok((await commit(open("s", 60_000))).ok);
@@ -148,10 +154,10 @@ export const storeSessionCases: Cases = {
         "LEASE_LOST",
       );
       assert.deepEqual(await sessions(store), []);
-    },
+    }),
 
   "The list of sessions shows the live ones, with their labels, the time they have left, and how many leases they hold.":
-    async (world) => {
+    whole(async (world) => {
       const one = await Worker.start(world);
       const labelled = await world.store({ label: "a label" });
       const session = await labelled.session();
@@ -168,7 +174,7 @@ export const storeSessionCases: Cases = {
       assert.equal(views.find((view) => view.session === session.id)?.label, "a label");
       await session.close();
       assert.equal((await sessions(one.store)).length, 1);
-    },
+    }),
 
   "One session serves a process in all partitions, and its loss in one of them ends it in all.":
     async (world) => {
@@ -184,11 +190,11 @@ export const storeSessionCases: Cases = {
       assert.notEqual(await new Kv<number>(other).get("k"), null, "the holder does not know yet");
       await session.renew();
       assert.equal(session.isOver, true);
-      await refuses(new Queue(store, "q").claim(session, 1), "LEASE_LOST");
+      await refuses(new Kv<number>(store).put("k", 2, { session }), "LEASE_LOST");
     },
 
   "A client's clock decides nothing: with one that is years off, leases, TTLs and delays are those of the store.":
-    async (world) => {
+    whole(async (world) => {
       const nowMs = await world.now();
       for (const wrongMs of [-20 * 365, 20 * 365].map((days) => days * 86_400_000)) {
         const clock = new ManualClock(nowMs + wrongMs);
@@ -209,7 +215,7 @@ export const storeSessionCases: Cases = {
         assert.ok(Math.abs((view?.createdMs as number) - nowMs) < 3_600_000, "the store's time");
         await store.commitUrgent(world.namespace, [{ op: "session.end", session: session.id }]);
       }
-    },
+    }),
 
   "The store's clock never goes back, in any process.": async (world) => {
     const drivers = [await world.driver(), await world.driver()];

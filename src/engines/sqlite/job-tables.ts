@@ -13,8 +13,8 @@ import { KnownJob, StoredJob, WAITING } from "./job-rows.ts";
 import type { JobColumns } from "./job-rows.ts";
 import { KvTables } from "./kv-tables.ts";
 
-const COLUMNS =
-  "j.job, j.queue, j.state, j.at, j.holds_key, j.attempts, j.lost, j.priority, j.created_ms, j.id, j.key, j.trace, j.error, j.payload";
+const COLUMNS = `j.job, j.queue, j.state, j.at, j.holds_key, j.attempts, j.lost, j.priority,
+    j.created_ms, j.id, j.key, j.trace, j.error, j.payload`;
 const SELECT_JOB = `SELECT ${COLUMNS} FROM hf_job j WHERE j.job = ?`;
 const SELECT_BY_ID = `SELECT ${COLUMNS} FROM hf_job j WHERE j.queue = ? AND j.id = ?`;
 // `+queue` keeps the planner off the index by (queue, id), which would have to be sorted.
@@ -44,8 +44,7 @@ const FIRST_READY = "SELECT rank, job FROM hf_ready WHERE queue = ? ORDER BY ran
 const TAKE_READY = `
   SELECT ${COLUMNS}
   FROM hf_ready r
-  CROSS
-  JOIN hf_job j
+  CROSS JOIN hf_job j
   WHERE r.queue = ? AND j.job = r.job
   ORDER BY r.rank, r.job LIMIT ?+0`;
 const DELETE_TAKEN = "DELETE FROM hf_ready WHERE queue = ? AND (rank, job) <= (?, ?)";
@@ -56,8 +55,7 @@ const NEXT_DUE = "SELECT due_ms FROM hf_scheduled WHERE queue = ? ORDER BY due_m
 const TAKE_DUE = `
   SELECT ${COLUMNS}
   FROM hf_scheduled s
-  CROSS
-  JOIN hf_job j
+  CROSS JOIN hf_job j
   WHERE s.queue = ? AND s.due_ms <= ? AND j.job = s.job
   ORDER BY s.due_ms, s.job LIMIT ?+0`;
 const DELETE_DUE = "DELETE FROM hf_scheduled WHERE queue = ? AND (due_ms, job) <= (?, ?)";

@@ -15,9 +15,8 @@ const INSERT_KEY = `
   VALUES (?, ?, ?, ?, ?, ?)`;
 const UPSERT_KEY = `
   ${INSERT_KEY}
-  ON CONFLICT (partition, key)
-  DO UPDATE
-  SET value = excluded.value, revision = excluded.revision, expires_ms = excluded.expires_ms,
+  ON CONFLICT (partition, key) DO UPDATE SET value = excluded.value,
+    revision = excluded.revision, expires_ms = excluded.expires_ms,
     session = excluded.session`;
 // The common update leaves the two partial indexes alone; naming their columns would make SQLite
 // check them.

@@ -19,8 +19,7 @@ const SELECT_LEASE = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? AND l.
 const LEASE_OF_JOB = `
   SELECT ${LEASE}
   FROM hf_session s
-  CROSS
-  JOIN hf_lease l
+  CROSS JOIN hf_lease l
   WHERE l.session = s.no AND l.job = ?`;
 const OF_SESSION = `SELECT ${LEASE} FROM hf_lease l WHERE l.session = ? ORDER BY l.job LIMIT ?+0`;
 const COUNT = "SELECT count(*) FROM hf_lease WHERE session = ?";
@@ -74,8 +73,7 @@ const SELECT_MARK = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND kind = ? AN
 const UPSERT_MARK = `
   INSERT INTO hf_mark (${MARK})
   VALUES (?, ?, ?, ?, ?, ?)
-  ON CONFLICT (queue, kind, name)
-  DO UPDATE
+  ON CONFLICT (queue, kind, name) DO UPDATE
   SET value = excluded.value, id = excluded.id, expires_ms = excluded.expires_ms`;
 const DELETE_MARK = "DELETE FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?";
 const MARKS_EXPIRED = `
