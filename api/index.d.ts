@@ -27,6 +27,7 @@ interface ConnectOptions extends Wait {
     readonly drainMs?: number | undefined;
     readonly sessionTtlMs?: number | undefined;
     readonly allow?: Allow | readonly Allow[] | undefined;
+    readonly label?: string | undefined;
     readonly clock?: Clock | undefined;
     readonly random?: Random | undefined;
 }

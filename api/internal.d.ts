@@ -351,8 +351,15 @@ interface Executor {
     seal(partition: string, seal: Seal): Promise<Committed>;
     durability(): Promise<Durability>;
     stats(): Promise<WriterStats>;
-    watch(isOn: boolean): void;
+    watch(baseline: Baseline | null): void;
+    keepAlive(isListening: boolean): void;
     close(): Promise<void>;
+}
+
+// src/engines/sqlite/foreign.d.ts
+interface Baseline {
+    readonly busNo: number;
+    readonly events: readonly (readonly [no: number, events: readonly number[]])[];
 }
 
 // src/engines/sqlite/foreign.d.ts
@@ -363,8 +370,9 @@ interface Foreign {
 
 // src/engines/sqlite/store.d.ts
 class Hints {
+    #private;
     readonly channels: Channels;
-    tell({ channels, messages }: Foreign, isDirty: boolean): void;
+    tell(news: Foreign, isDirty: boolean): void;
 }
 
 // src/engines/sqlite/store.d.ts
@@ -404,10 +412,11 @@ interface AddTiming {
 }
 
 // src/features/jobs/job.d.ts
-interface Call {
+class Call {
     readonly jobs: readonly HeldJob[];
     isOver: boolean;
     onStop: ((reason: unknown) => void) | undefined;
+    constructor(jobs: readonly HeldJob[]);
 }
 
 // src/features/jobs/job.d.ts
@@ -438,6 +447,7 @@ class HeldJob implements Job {
     call: Call | undefined;
     isAnswered: boolean;
     hasEnded: boolean;
+    isGivenUp: boolean;
     completing: Promise<CompleteOutcome> | undefined;
     constructor(queue: string, claimed: ClaimedJob, session: Session, worker: Holder);
     get id(): string;
@@ -532,12 +542,13 @@ class Loop implements Holder {
     get running(): number;
     get ready(): number;
     get unsettled(): number;
+    get sinceClaimMs(): number | null;
     get loopDelayMs(): number;
     get isOverloaded(): boolean;
     get isPaused(): boolean;
     ended(call: Call): void;
     completed(held: HeldJob, result: Data | null): void;
-    failed(held: HeldJob, error: unknown): void;
+    failed(held: HeldJob, thrown: unknown): void;
     unusable(held: HeldJob, error: unknown): void;
     storeOutput(output: unknown): Data | null | Promise<Data | null>;
     settleWith(held: HeldJob, op: QueueSettle, ops: readonly Placed[]): Promise<CompleteOutcome>;
@@ -583,6 +594,7 @@ class Rules {
     #private;
     constructor(store: Store, partition: string, configure: QueueConfigure);
     commit<const O extends readonly Op[]>(ops: O, wait?: Wait): Promise<Committed<O>>;
+    touch(wait?: Wait): Promise<void>;
     sendAhead(): void;
 }
 

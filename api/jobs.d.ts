@@ -271,6 +271,7 @@ interface WorkerStats extends WorkerCounts {
     readonly running: number;
     readonly prefetched: number;
     readonly unsettled: number;
+    readonly sinceClaimMs: number | null;
     readonly loopDelayMs: number;
     readonly isOverloaded: boolean;
     readonly isPaused: boolean;

@@ -15,8 +15,8 @@ async function capabilities() {
   /** @type {(path: string) => Promise<any>} */
   const load = (path) => import(pathToFileURL(join(root, "dist/src/engines", path)).href);
   const { memory } = await load("memory/index.js");
-  const { SQLITE_CAPABILITIES } = await load("sqlite/index.js");
-  return [memory().capabilities, SQLITE_CAPABILITIES];
+  const { capabilities: sqlite } = await load("sqlite/index.js");
+  return [memory().capabilities, sqlite];
 }
 
 /** @param {unknown} value */

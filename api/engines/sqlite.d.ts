@@ -2,8 +2,8 @@
 
 interface CheckpointStats {
     readonly checkpoints: number;
-    readonly restarts: number;
-    readonly refused: number;
+    readonly locked: number;
+    readonly hindered: number;
     readonly failed: number;
 }
 

@@ -61,7 +61,7 @@ class Queue {
         readonly limit?: number | undefined;
     }): Promise<QueueChanges>;
     onReady(listen: () => void): () => void;
-    onDone(listen: () => void): () => void;
+    onDone(listen: () => void, onClose?: () => void): () => void;
     onCancel(listen: () => void): () => void;
 }
 

@@ -127,8 +127,8 @@ export const storeSessionCases: Cases = {
       assert.deepEqual([counts.leased, counts.ready], [MANY, 0]);
       await refuses(one.claim(), "LEASE_LOST");
       isRefused(await two.store.commit(world.namespace, bound.slice(0, 1)), "LEASE_LOST");
-      // It does not come back by being opened again while anything is left of it, nor holds anything
-      // afterwards.
+      // It does not come back by being opened again while anything is left of it, nor holds
+      // anything afterwards.
       await two.store.commit(world.namespace, [open(one.session.id, 60_000)]);
       assert.deepEqual((await kv.list("k")).entries, []);
     },

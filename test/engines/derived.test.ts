@@ -1,6 +1,6 @@
 /**
- * The suites' negative branches, on engines made to have less: the memory engine behind a wrapper that says so, and that refuses or
- * leaves out what it says it has not.
+ * The suites' negative branches, on engines made to have less: the memory engine behind a wrapper
+ * that says so, and that refuses or leaves out what it says it has not.
  */
 import { describe, test } from "vitest";
 import {

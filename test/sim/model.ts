@@ -77,12 +77,22 @@ export class QueueModel {
   /** Plays a commit; throws if the store should not have taken it so. */
   commit(state: MemoryState, { groups, results }: CommitEvent): void {
     const nowMs = state.nowMs();
-    for (let i = 0; i < groups.length; i++) {
-      const group = groups[i] as Group;
-      const result = results[i];
-      if (result?.ok !== true || group.partition !== this.#options.partition) continue;
-      group.ops.forEach((op, at) => this.#op(state, op, result.results[at] as OpResult, nowMs));
-    }
+    const play = (plays: (op: Op, result: OpResult) => void): void => {
+      for (let i = 0; i < groups.length; i++) {
+        const group = groups[i] as Group;
+        const result = results[i];
+        if (result?.ok !== true || group.partition !== this.#options.partition) continue;
+        group.ops.forEach((op, at) => plays(op, result.results[at] as OpResult));
+      }
+    };
+    // What is finished is asked of the tables, and they are those after the whole commit: a job
+    // that a later group redrives was still dead for an earlier group's claim, and in nobody's way.
+    play((op, result) => {
+      if (op.op === "queue.redrive" && op.queue === this.#options.queue) {
+        this.#redriven(op.ids ?? [], (result as Affected).count);
+      }
+    });
+    play((op, result) => this.#op(state, op, result, nowMs));
     this.#checkEffect(state);
     const { partition, queue, isAudited } = this.#options;
     if (isAudited) auditQueue(state, partition, queue);

@@ -10,6 +10,7 @@ import { folder, job } from "../../../test/kit/sqlite.ts";
 import { ManualClock } from "../../core/clock.ts";
 import type { Group } from "../../store/ops.ts";
 import { checkFileSystem } from "./connect.ts";
+import { openReader } from "./database.ts";
 import { sqlite } from "./index.ts";
 
 const partition = "p";
@@ -119,6 +120,25 @@ test("a damaged page met later fails that commit, not applied, and that read", a
   const enqueue: Group = { partition, ops: [job("a")] };
   await expect(store.commit([enqueue])).resolves.toMatchObject([{ ok: true }]);
   await store.close();
+});
+
+test("text in another encoding than UTF-8 is refused: keys would be in another order", async () => {
+  const path = join(folder(), "a.db");
+  const own = new Database(path);
+  own.exec("PRAGMA encoding = 'UTF-16le'; CREATE TABLE own (x)");
+  own.close();
+  const refused = sqlite(path, inline);
+  await expect(refused).rejects.toMatchObject(misconfigured);
+  await expect(refused).rejects.toThrow("UTF-8");
+});
+
+test("a binary that does not load is named as the fault", () => {
+  function Broken(): never {
+    throw new Error("Could not locate the bindings file");
+  }
+  const settings = { path: "a.db", mode: "rwc", isSynced: true, maxPageCount: null } as const;
+  const open = (): unknown => openReader(Broken as never, { ...settings, lockTimeoutMs: 1 });
+  expect(open).toThrow("npm rebuild better-sqlite3");
 });
 
 test("mode=ro reads, and refuses to write", async () => {

@@ -15,6 +15,7 @@
  * it.
  */
 import { HoldfastError } from "../../core/errors.ts";
+import { sqliteCode } from "./errors.ts";
 
 /** A column's value as better-sqlite3 gives it. */
 export type Value = string | number | Uint8Array | null;
@@ -66,6 +67,21 @@ export async function loadSqlite(): Promise<DatabaseClass> {
   }
 }
 
+/**
+ * Opens a connection. better-sqlite3 looks for its binary only now, and one of another Node version
+ * does not load.
+ */
+function connect(Class: DatabaseClass, path: string, options: DatabaseOptions): Database {
+  try {
+    return new Class(path, options);
+  } catch (cause) {
+    if (sqliteCode(cause) !== undefined) throw cause;
+    const why = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+    const message = `Expected better-sqlite3 to have a binary for Node ${process.versions.node}, but it does not load (${why}): run \`npm rebuild better-sqlite3\``;
+    throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied", cause });
+  }
+}
+
 /** One value of one row, or undefined. */
 export function scalar(
   database: Database,
@@ -98,7 +114,7 @@ const READ_TIMEOUT_MS = 1_000;
 export function openReader(Class: DatabaseClass, settings: ConnectionSettings): Database {
   const readonly = settings.mode === "ro";
   const options = { readonly, fileMustExist: true, timeout: READ_TIMEOUT_MS };
-  const database = new Class(settings.path, options);
+  const database = connect(Class, settings.path, options);
   // Not opened as read-only otherwise: a read-only connection can't recover the write-ahead file of
   // a process that was killed.
   database.exec("PRAGMA query_only = ON");
@@ -113,7 +129,7 @@ export function openReader(Class: DatabaseClass, settings: ConnectionSettings): 
  */
 export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): Database {
   const fileMustExist = settings.mode === "rw";
-  return new Class(settings.path, { fileMustExist, timeout: 0 });
+  return connect(Class, settings.path, { fileMustExist, timeout: 0 });
 }
 
 /**
@@ -121,15 +137,20 @@ export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): 
  * of the same connection.
  */
 export function openCopier(Class: DatabaseClass, settings: ConnectionSettings): Database {
-  const database = new Class(settings.path, { fileMustExist: true, timeout: 0 });
+  const database = connect(Class, settings.path, { fileMustExist: true, timeout: 0 });
   database.exec(`PRAGMA synchronous = ${settings.isSynced ? "FULL" : "NORMAL"}`);
   database.exec("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON");
   database.exec("PRAGMA wal_autocheckpoint = 0");
   return database;
 }
 
+/** `wal_checkpoint(NOOP)`, without which each look at the write-ahead file would copy it. */
+const OLDEST_SQLITE = "3.51.0";
+
 /** Sets up a writing connection; `SQLITE_BUSY` means: try again. */
 export function prepareWriter(database: Database, settings: ConnectionSettings): void {
+  checkLibrary(database);
+  checkEncoding(database, settings.path);
   const mode = scalar(database, "PRAGMA journal_mode = WAL");
   if (mode !== "wal") {
     const message = `Expected ${settings.path} to take journal mode WAL, got ${String(mode)}: it must lie on a local disk and not be opened exclusively elsewhere`;
@@ -144,4 +165,21 @@ export function prepareWriter(database: Database, settings: ConnectionSettings):
   if (settings.maxPageCount !== null) {
     database.exec(`PRAGMA max_page_count = ${settings.maxPageCount}`);
   }
+}
+
+function checkLibrary(database: Database): void {
+  const version = String(scalar(database, "SELECT sqlite_version()"));
+  const asNumber = (text: string): number =>
+    text.split(".").reduce((sum, part) => sum * 1_000 + Number(part), 0);
+  if (asNumber(version) >= asNumber(OLDEST_SQLITE)) return;
+  const message = `Expected SQLite ${OLDEST_SQLITE} or later, got ${version}: update better-sqlite3 to 12.9 or later`;
+  throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
+}
+
+/** Keys are in the order of their UTF-8 bytes only where text is stored so. */
+function checkEncoding(database: Database, path: string): void {
+  const encoding = scalar(database, "PRAGMA encoding");
+  if (encoding === "UTF-8") return;
+  const message = `Expected ${path} to store text as UTF-8, got ${String(encoding)}: give Holdfast a file of its own`;
+  throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
 }

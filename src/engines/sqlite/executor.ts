@@ -17,6 +17,8 @@ export interface Executor {
   stats(): Promise<WriterStats>;
   /** Somebody waits for what other processes do after the baseline; null: nobody any more. */
   watch(baseline: Baseline | null): void;
+  /** Whether somebody listens: a thread then keeps its process alive. */
+  keepAlive(isListening: boolean): void;
   close(): Promise<void>;
 }
 
@@ -71,6 +73,8 @@ export class LocalExecutor implements Executor {
   watch(baseline: Baseline | null): void {
     this.#writer.watch(baseline);
   }
+  /** Nothing here waits for anything by itself. */
+  keepAlive(): void {}
   close(): Promise<void> {
     return this.#writer.close();
   }

@@ -50,7 +50,7 @@ export class RemoteExecutor implements Executor {
   readonly #pending = new Map<number, Deferred<unknown>>();
   readonly #opening: Deferred<HoldfastError | undefined>;
   #lastId = 0;
-  #isWatching = false;
+  #isListening = false;
   #isClosing = false;
   #death: HoldfastError | undefined;
 
@@ -103,8 +103,10 @@ export class RemoteExecutor implements Executor {
   }
   watch(baseline: Baseline | null): void {
     if (this.#death !== undefined || this.#isClosing) return;
-    this.#isWatching = baseline !== null;
     this.#send([0, "watch", baseline]);
+  }
+  keepAlive(isListening: boolean): void {
+    this.#isListening = isListening;
     this.#keepAlive();
   }
   async close(): Promise<void> {
@@ -135,7 +137,7 @@ export class RemoteExecutor implements Executor {
   }
 
   #keepAlive(): void {
-    if (this.#pending.size > 0 || this.#isWatching) this.#worker.ref();
+    if (this.#pending.size > 0 || this.#isListening) this.#worker.ref();
     else this.#worker.unref();
   }
 

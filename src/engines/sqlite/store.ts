@@ -7,7 +7,7 @@
  * Cost: a commit is one message to the thread and back (about 50 us), one transaction and one sync;
  * a read is a transaction here.
  */
-import type { Clock } from "../../core/clock.ts";
+import type { Clock, Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Capabilities, Durability } from "../../store/capabilities.ts";
@@ -46,13 +46,31 @@ export interface SqliteStoreOptions {
   readonly clock: Clock;
 }
 
+/**
+ * How long the look-out goes on when nobody listens any more: whoever waits for one thing after
+ * another begins and ends each time.
+ */
+const LOOK_OUT_MS = 1_000;
+
 const noop = (): void => {};
 
 /** The hints of an open store: made before it, since its writer tells it of others' commits. */
 export class Hints {
   readonly channels: Channels = new Channels();
 
-  tell({ channels, messages }: Foreign, isDirty: boolean): void {
+  /**
+   * A listener that throws is a defect of its own, and no failure of the commit that it hears of.
+   */
+  tell(news: Foreign, isDirty: boolean): void {
+    try {
+      this.#tell(news, isDirty);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+  #tell({ channels, messages }: Foreign, isDirty: boolean): void {
     for (const channel of channels) this.channels.emit(channel, null);
     for (const { channel, message } of messages) this.channels.emit(channel, message);
     if (isDirty) this.channels.emitChange();
@@ -69,6 +87,7 @@ export class SqliteStore implements StoreDriver {
   readonly #pid: number = process.pid;
   readonly #reader: Reader;
   readonly #writes: Writes;
+  readonly #clock: Clock;
   readonly #channels: Channels;
   readonly #hints: Hints;
   readonly #door: IntakeDoor;
@@ -77,6 +96,7 @@ export class SqliteStore implements StoreDriver {
   readonly #foreign: ForeignChanges;
   readonly #stops = new Set<() => void>();
   #isLookingOut = false;
+  #end: Timer | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: SqliteStoreOptions, hints: Hints) {
@@ -84,6 +104,7 @@ export class SqliteStore implements StoreDriver {
     this.#path = path;
     this.#reader = new Reader(reader, path, clock);
     this.#writes = writes;
+    this.#clock = clock;
     this.#hints = hints;
     this.#channels = hints.channels;
     this.#foreign = new ForeignChanges(reader);
@@ -182,6 +203,7 @@ export class SqliteStore implements StoreDriver {
   async #close(): Promise<void> {
     for (const stop of this.#stops) stop();
     this.#stops.clear();
+    this.#end?.cancel();
     this.#wake.stop();
     if ("executor" in this.#writes) await this.#writes.executor.close();
     this.#reader.close();
@@ -225,7 +247,16 @@ export class SqliteStore implements StoreDriver {
 
   #lookOut(): void {
     const isOn = this.#channels.isWatched && this.#closing === undefined;
+    this.#end?.cancel();
+    this.#end = undefined;
+    if ("executor" in this.#writes) this.#writes.executor.keepAlive(isOn);
     if (isOn === this.#isLookingOut) return;
+    if (isOn) return this.#watch(true);
+    const end = (): void => this.#watch(false);
+    this.#end = this.#clock.timer(LOOK_OUT_MS, end, { keepAlive: false });
+  }
+
+  #watch(isOn: boolean): void {
     this.#isLookingOut = isOn;
     // Taken here and now: what anybody commits after this call is news to whoever began to listen.
     const baseline = isOn ? this.#baseline() : null;

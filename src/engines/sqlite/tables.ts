@@ -5,8 +5,9 @@
  * writer commits or rolls back around it, and calls `reset` when the caches may lie.
  *
  * The invariant: between `begin` and `end` every read sees every earlier change, written or not.
- * Measured cost in the writer for one job's whole life (add, claim, complete, remove): see
- * docs/decisions.
+ *
+ * Measured (200-byte payload, CPU of the writer with COMMIT and sync): 5 us for an added job in
+ * groups of 1,000, 10 us in 64 groups of one; 10 to 12 us to claim and complete one in hundreds.
  */
 import type { Data } from "../../core/codec.ts";
 import { LIMITS } from "../../core/limits.ts";

@@ -7,7 +7,7 @@
  * of a millisecond, which timers can't do; requests that come meanwhile wait in its queue, as they
  * would have to anyway.
  */
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../../core/clock.ts";
 import { errorToData } from "../../core/errors.ts";
 import { invariant } from "../../core/invariant.ts";
@@ -64,23 +64,6 @@ async function answer(executor: LocalExecutor, request: Request): Promise<void> 
   }
 }
 
-const LINGER_MS = Number(process.env["LINGER"] ?? 0);
-let isServing = false;
-async function serve(executor: LocalExecutor, request: Request): Promise<void> {
-  if (isServing || request[1] !== "commit" || LINGER_MS===0) return answer(executor, request);
-  isServing = true;
-  for (let next: Request | undefined = request; next !== undefined; next = linger()) await answer(executor, next);
-  isServing = false;
-}
-function linger(): Request | undefined {
-  const endMs = systemClock.monotonicMs() + LINGER_MS;
-  do {
-    const next = receiveMessageOnPort(port) as { message: Request } | undefined;
-    if (next !== undefined) return next.message;
-  } while (systemClock.monotonicMs() < endMs);
-  return undefined;
-}
-
 function replyCommitted(id: number, committed: Committed): void {
   reply([id, "committed", packCommitted(committed)]);
 }
@@ -91,7 +74,7 @@ async function start(): Promise<void> {
     const opened = await openWriting(await loadSqlite(), settings, host);
     if ("refusal" in opened) return reply([0, "ready", errorToData(opened.refusal)]);
     const executor = new LocalExecutor(opened.writer, systemClock, onForeign);
-    port.on("message", (request: Request) => void serve(executor, request));
+    port.on("message", (request: Request) => void answer(executor, request));
     reply([0, "ready", null]);
   } catch (error) {
     reply([0, "error", thrownToData(error)]);

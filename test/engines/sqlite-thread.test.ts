@@ -1,0 +1,18 @@
+/** The SQLite engine against every suite, with its writer thread, on the host's clock. */
+import { describe, test } from "vitest";
+import {
+  busConformance,
+  kvConformance,
+  queueConformance,
+  storeConformance,
+  type ConformanceOptions,
+} from "../../src/conformance/index.ts";
+import { capabilities } from "../../src/engines/sqlite/index.ts";
+import { threaded as create } from "./sqlite.testing.ts";
+
+const options: ConformanceOptions = { test, create, capabilities };
+
+describe("store", () => storeConformance(options));
+describe("kv", () => kvConformance(options));
+describe("queue", () => queueConformance(options));
+describe("bus", () => busConformance(options));
