@@ -42,11 +42,28 @@ describe("a history that some order explains passes", () => {
       { kind: "put-if", value: "1", revision: 0 },
       { revision: 3, value: "1" },
     );
-    const refused = call([2, 3], { kind: "put-if", value: "2", revision: 0 }, { isRefused: true });
+    const refused = call(
+      [2, 3],
+      { kind: "put-if", value: "2", revision: 0 },
+      { isRefused: true, revision: 3 },
+    );
     const sum = call([4, 5], { kind: "add", delta: 4 }, { revision: 4, value: "5" });
     const gone = call([6, 7], { kind: "delete" }, {});
     expect(isFine(taken, refused, sum, gone, read([8, 9], null, 0))).toBe(true);
   });
+});
+
+test("a write without an answer is known by its revision once a refusal tells it", () => {
+  const lost = call([0, Infinity], { kind: "put", value: "1" }, undefined);
+  const told = call(
+    [1, 2],
+    { kind: "put-if", value: "2", revision: 3 },
+    { isRefused: true, revision: 7 },
+  );
+  const taken = call([3, 4], { kind: "put-if", value: "3", revision: 7 }, { revision: 8 });
+  expect(isFine(lost, told, taken, read([5, 6], "3", 8))).toBe(true);
+  const other = call([3, 4], { kind: "put-if", value: "3", revision: 6 }, { revision: 8 });
+  expect(isFine(lost, told, other)).toBe(false);
 });
 
 describe("a history that no order explains is found", () => {

@@ -24,10 +24,10 @@ export interface Call<I, O> {
 export interface Model<S, I, O> {
   readonly initial: S;
   /**
-   * The state after the call if it may give this output in this state, else undefined. No output
-   * known: any is allowed.
+   * The states that the call may leave if it may give this output in this state, else none. No
+   * output known: any is allowed.
    */
-  apply(state: S, input: I, output: O | undefined): S | undefined;
+  apply(state: S, input: I, output: O | undefined): readonly S[];
   /** Equal states have equal texts. */
   textOf(state: S): string;
 }
@@ -96,8 +96,9 @@ export function checkHistory<S, I, O>(
     // The last candidate is tried first: the one that began first goes on top.
     for (const index of candidates(sorted, node).reverse()) {
       const call = sorted[index] as Call<I, O>;
-      const state = model.apply(node.state, call.input, call.output);
-      if (state !== undefined) stack.push(after(sorted, node, index, state));
+      for (const state of model.apply(node.state, call.input, call.output)) {
+        stack.push(after(sorted, node, index, state));
+      }
     }
   }
   const at = farthest ?? { base: 0, ahead: [], state: model.initial, answered: 0 };
@@ -136,8 +137,8 @@ function after<S, I, O>(
 // ---------------------------------------------------------------- a key of kv
 
 /**
- * What a key holds; `revision` 0: there is no such key. `lastRevision` is that of its newest
- * change.
+ * What a key holds; `revision` 0: there is no such key, `UNKNOWN`: that of a write whose answer was
+ * lost, until somebody tells it. `lastRevision` is the newest known.
  */
 export interface KeyState {
   readonly value: string | null;
@@ -151,8 +152,8 @@ export type KeyInput =
   | { readonly kind: "delete" }
   | { readonly kind: "add"; readonly delta: number };
 /**
- * `revision` of the answer; `value` what was read, or the sum; `isRefused`: a `put-if` did not
- * hold.
+ * `revision` that was written or found; `value` that was read or summed up; `isRefused`: a `put-if`
+ * did not hold, a `delete` found nothing.
  */
 export interface KeyOutput {
   readonly revision: number;
@@ -160,49 +161,62 @@ export interface KeyOutput {
   readonly isRefused: boolean;
 }
 
+const UNKNOWN = -1;
+
 /**
- * A key as the kv port promises it: reads see the last write, a conditional write holds only on the
- * revision it names.
+ * A key as the kv port promises it: reads see the last write, a conditional write holds exactly on
+ * the revision that it names.
  */
 export const keyModel: Model<KeyState, KeyInput, KeyOutput> = {
   initial: { value: null, revision: 0, lastRevision: 0 },
   apply(state, input, output) {
-    if (input.kind === "read") return applyRead(state, output);
-    if (input.kind === "put-if") {
-      const holds = state.revision === input.revision;
-      if (output?.isRefused === true) return holds ? undefined : state;
-      if (!holds) return output === undefined ? state : undefined;
-      return written(state, input.value, output);
+    switch (input.kind) {
+      case "read":
+        if (output === undefined) return [state];
+        return output.value === state.value ? found(state, output.revision) : [];
+      case "put":
+        return written(state, input.value, output);
+      case "put-if":
+        return writtenIf(state, input, output);
+      case "delete": {
+        const isGone = state.value === null;
+        if (output !== undefined && output.isRefused !== isGone) return [];
+        return [{ value: null, revision: 0, lastRevision: state.lastRevision }];
+      }
+      case "add": {
+        const sum = String(Number(state.value ?? "0") + input.delta);
+        return output === undefined || output.value === sum ? written(state, sum, output) : [];
+      }
     }
-    if (input.kind === "put") return written(state, input.value, output);
-    if (input.kind === "delete") {
-      const { lastRevision } = state;
-      return {
-        value: null,
-        revision: 0,
-        lastRevision: Math.max(lastRevision, output?.revision ?? 0),
-      };
-    }
-    const sum = String(Number(state.value ?? "0") + input.delta);
-    return output !== undefined && output.value !== sum ? undefined : written(state, sum, output);
   },
   textOf: ({ value, revision, lastRevision }) => `${value} ${revision} ${lastRevision}`,
 };
 
-function applyRead(state: KeyState, output: KeyOutput | undefined): KeyState | undefined {
-  if (output === undefined) return state;
-  if (output.value !== state.value) return undefined;
-  // A write whose answer was lost has a revision that the first reader tells.
-  if (state.revision === -1) return { ...state, revision: output.revision };
-  return output.revision === state.revision ? state : undefined;
+/** The state if it may have this revision; a lost answer's is learnt. */
+function found(state: KeyState, revision: number): readonly KeyState[] {
+  if (state.revision === revision) return [state];
+  if (state.revision !== UNKNOWN || revision <= state.lastRevision) return [];
+  return [{ ...state, revision, lastRevision: revision }];
 }
 
 function written(
   state: KeyState,
   value: string,
   output: KeyOutput | undefined,
-): KeyState | undefined {
-  if (output === undefined) return { value, revision: -1, lastRevision: state.lastRevision };
+): readonly KeyState[] {
+  if (output === undefined) return [{ ...state, value, revision: UNKNOWN }];
   const { revision } = output;
-  return revision > state.lastRevision ? { value, revision, lastRevision: revision } : undefined;
+  return revision > state.lastRevision ? [{ value, revision, lastRevision: revision }] : [];
+}
+
+function writtenIf(
+  state: KeyState,
+  input: Extract<KeyInput, { kind: "put-if" }>,
+  output: KeyOutput | undefined,
+): readonly KeyState[] {
+  if (output?.isRefused === true) {
+    return output.revision === input.revision ? [] : found(state, output.revision);
+  }
+  // Without an answer it may have been refused as well: that is an order in which it never comes.
+  return found(state, input.revision).flatMap((held) => written(held, input.value, output));
 }

@@ -78,8 +78,8 @@ class Client {
         return { revision: result.revision, value: String(result.value), isRefused: false };
       }
       case "delete": {
-        await kv.delete(key);
-        return { revision: 0, value: null, isRefused: false };
+        const isThere = await kv.delete(key);
+        return { revision: 0, value: null, isRefused: !isThere };
       }
     }
   }

@@ -72,6 +72,12 @@ export const queueDedupeCases: Cases = {
       assert.deepEqual(third, { id: second.id, seq: second.seq, status: "replaced" });
       await one.settle(job);
       assert.equal((await one.view(first.id)).payload, "1");
+      const retried = await one.one(second.id);
+      await one.settle(retried, { outcome: "retry", delayMs: world.span(20) });
+      const fourth = await one.queue.add({ payload: "4", dedupe });
+      assert.equal(fourth.status, "added", "one that waits to be retried has started");
+      await one.queue.cancel(fourth.id);
+      await world.pass(world.span(20));
       const last = await one.one(second.id);
       assert.equal(last.payload, "3");
       await one.settle(last);

@@ -36,6 +36,7 @@ const OUTCOMES: SettleOutcome[] = ["completed", "retry", "dead", "cancelled", "r
 class Workload {
   readonly #random: SeededRandom;
   readonly held: { partition: string; queue: string; session: string; job: ClaimedJob }[] = [];
+  claimed = 0;
   #ids = 0;
 
   constructor(seed: number) {
@@ -61,6 +62,7 @@ class Workload {
       const { partition } = group;
       const { queue, session } = op;
       for (const job of (result.results[i] as Claimed).jobs) {
+        this.claimed++;
         this.held.push({ partition, queue, session, job });
       }
     });
@@ -259,6 +261,8 @@ async function run(seed: number, steps: number): Promise<void> {
       expect(plain(await state(tested)), `seed ${seed}, step ${step}`).toEqual(wanted);
     }
   }
+  // The workload did get somewhere.
+  expect(work.claimed).toBeGreaterThan(5);
   await tested.close();
 }
 

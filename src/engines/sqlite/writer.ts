@@ -36,7 +36,7 @@ import type { Baseline, Foreign } from "./foreign.ts";
 import { Intake } from "./intake.ts";
 import { WriteLock } from "./lock.ts";
 import type { LockStats, Pause } from "./lock.ts";
-import { readSchema, writeRefusal } from "./schema/migrate.ts";
+import { SchemaReader, writeRefusal } from "./schema/migrate.ts";
 import { SqliteTables } from "./tables.ts";
 import { Wake } from "./wake.ts";
 
@@ -92,6 +92,7 @@ export class Writer {
   readonly #storeClock: StoreClock;
   readonly #tables: SqliteTables;
   readonly #intake: Intake;
+  readonly #schema: SchemaReader;
   readonly #lock: WriteLock;
   readonly #checkpointer: Checkpointer;
   readonly #foreign: ForeignChanges;
@@ -123,6 +124,7 @@ export class Writer {
     this.#storeClock = new StoreClock(clock);
     this.#tables = new SqliteTables(database);
     this.#intake = new Intake(database);
+    this.#schema = new SchemaReader(database);
     this.#lock = new WriteLock(database, { path, clock, random, pause, timeoutMs });
     this.#checkpointer = new Checkpointer(database, copier);
     this.#foreign = new ForeignChanges(database);
@@ -297,7 +299,7 @@ export class Writer {
     this.#mayHaveIntake = true;
     this.#highWaterMs = this.#tables.highWaterMs();
     // A newer library may have migrated the file while we ran.
-    const refusal = writeRefusal(readSchema(this.#database), this.#settings.path);
+    const refusal = writeRefusal(this.#schema.read(), this.#settings.path);
     if (refusal !== undefined) throw refusal;
     this.#isStale = false;
     return this.#wake.isOn ? this.#foreign.look() : undefined;

@@ -103,7 +103,7 @@ export function standingJob(
   if (mark === undefined || mark.expiresMs <= scope.nowMs) return undefined;
   if (dedupe.mode === "first") return { mark, job: undefined };
   const job = scope.tables.job(queue.no, mark.value);
-  return job !== undefined && isWaiting(scope, queue, job) ? { mark, job } : undefined;
+  return job !== undefined && isUnstarted(scope, queue, job) ? { mark, job } : undefined;
 }
 
 /**
@@ -128,7 +128,12 @@ function deduped(scope: Scope, queue: QueueRow, op: QueueEnqueue): Enqueued | un
   return { id: job.id, seq: job.seq, status: "replaced" };
 }
 
-function isWaiting(scope: Scope, queue: QueueRow, job: JobRow): boolean {
+/**
+ * It waits and never started: an attempt that failed or was lost may have had effects under the
+ * job's id, which another payload must not inherit.
+ */
+function isUnstarted(scope: Scope, queue: QueueRow, job: JobRow): boolean {
+  if (job.attempts > 0 || job.lost > 0) return false;
   if (scope.tables.finished(queue.no, job.seq) !== undefined) return false;
   return scope.tables.leaseOfJob(queue.no, job.seq) === undefined;
 }

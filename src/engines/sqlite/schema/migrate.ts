@@ -10,7 +10,7 @@
  * transaction: killed in the middle, it never happened.
  */
 import { HoldfastError } from "../../../core/errors.ts";
-import type { Database } from "../database.ts";
+import type { Database, Statement } from "../database.ts";
 import { CREATE_V1 } from "./v1.ts";
 
 /** Statements that bring the tables from one version to the next; the first makes them. */
@@ -32,9 +32,21 @@ const READ_META = "SELECT version, min_reader, min_writer FROM hf_meta WHERE one
 export function readSchema(database: Database): SchemaState {
   if (database.prepare(HAS_META).get() === undefined)
     return { version: 0, minReader: 0, minWriter: 0 };
-  const row = database.prepare(READ_META).raw().get() as [number, number, number] | undefined;
-  const [version, minReader, minWriter] = row ?? [0, 0, 0];
-  return { version, minReader, minWriter };
+  return new SchemaReader(database).read();
+}
+
+/** Reads the versions again and again, of a file that has them. */
+export class SchemaReader {
+  readonly #meta: Statement;
+
+  constructor(database: Database) {
+    this.#meta = database.prepare(READ_META).raw();
+  }
+  read(): SchemaState {
+    const row = this.#meta.get() as [number, number, number] | undefined;
+    const [version, minReader, minWriter] = row ?? [0, 0, 0];
+    return { version, minReader, minWriter };
+  }
 }
 
 /** Throws `INCOMPATIBLE` if this library can't even read the file. */

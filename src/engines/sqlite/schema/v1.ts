@@ -68,7 +68,7 @@ CREATE TABLE hf_kv ( -- versioned keys
 CREATE INDEX hf_kv_expires ON hf_kv (expires_ms) WHERE expires_ms IS NOT NULL;
 CREATE INDEX hf_kv_session ON hf_kv (partition, session) WHERE session IS NOT NULL;
 
-CREATE TABLE hf_queue (
+CREATE TABLE hf_queue ( -- queues: their rules, and how many of their jobs are where
   no INTEGER PRIMARY KEY,
   partition INTEGER NOT NULL,
   name TEXT NOT NULL,
