@@ -117,8 +117,7 @@ export function openReader(Class: DatabaseClass, settings: ConnectionSettings): 
   const database = connect(Class, settings.path, options);
   // Not opened as read-only otherwise: a read-only connection can't recover the write-ahead file of
   // a process that was killed.
-  database.exec("PRAGMA query_only = ON");
-  return database;
+  return set(database, "PRAGMA query_only = ON");
 }
 
 /**
@@ -138,10 +137,23 @@ export function openWriter(Class: DatabaseClass, settings: ConnectionSettings): 
  */
 export function openCopier(Class: DatabaseClass, settings: ConnectionSettings): Database {
   const database = connect(Class, settings.path, { fileMustExist: true, timeout: 0 });
-  database.exec(`PRAGMA synchronous = ${settings.isSynced ? "FULL" : "NORMAL"}`);
-  database.exec("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON");
-  database.exec("PRAGMA wal_autocheckpoint = 0");
-  return database;
+  const synchronous = settings.isSynced ? "FULL" : "NORMAL";
+  return set(
+    database,
+    `PRAGMA synchronous = ${synchronous}; PRAGMA fullfsync = ON;
+     PRAGMA checkpoint_fullfsync = ON; PRAGMA wal_autocheckpoint = 0`,
+  );
+}
+
+/** A connection that can't be set up is closed. */
+function set(database: Database, sql: string): Database {
+  try {
+    database.exec(sql);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 /** `wal_checkpoint(NOOP)`, without which each look at the write-ahead file would copy it. */

@@ -36,19 +36,44 @@ const RETRY_MS = 5;
 /**
  * Opens the file for writing; makes it and its tables if they are missing.
  *
+ * Going over to WAL, recovering the write-ahead file of a process that was killed, and removing it
+ * when the last process leaves each need the file for themselves for a moment, and any first touch
+ * of a connection may meet them: processes that start at once take turns, for `lockTimeoutMs` at
+ * most.
+ *
  * Errors: `MISCONFIGURED` (not a database, not writable, no WAL), `CORRUPT`, `INCOMPATIBLE` (not
- * even readable), `UNAVAILABLE` (the lock was not to be had). The connection is closed then.
+ * even readable), `UNAVAILABLE` (the lock was not to be had). No connection is left open then.
  */
 export async function openWriting(
   Class: DatabaseClass,
   settings: ConnectionSettings,
   host: Host,
 ): Promise<Opened> {
+  const { path, lockTimeoutMs } = settings;
+  const startMs = host.clock.monotonicMs();
+  for (;;) {
+    try {
+      return await openOnce(Class, settings, host);
+    } catch (error) {
+      const isLate = host.clock.monotonicMs() - startMs >= lockTimeoutMs;
+      if (isLate || !isBusy(error)) throw mapError(error, path, "not-applied");
+    }
+    await host.pause(RETRY_MS * (0.5 + systemRandom.next()));
+  }
+}
+
+async function openOnce(
+  Class: DatabaseClass,
+  settings: ConnectionSettings,
+  host: Host,
+): Promise<Opened> {
   const { path } = settings;
+  const { clock, pause, onForeign } = host;
   let database: Database | undefined;
+  let copier: Database | undefined;
   try {
     database = openWriter(Class, settings);
-    await setUp(database, settings, host);
+    prepareWriter(database, settings);
     const state = readSchema(database);
     checkReadable(state, path);
     const refusal = writeRefusal(state, path);
@@ -57,30 +82,13 @@ export async function openWriting(
       return { refusal };
     }
     if (needsMigration(state)) await migrateLocked(database, settings, host);
-    const { clock, pause, onForeign } = host;
-    const random = systemRandom;
-    const copier = openCopier(Class, settings);
-    return { writer: new Writer(database, copier, { settings, clock, random, pause, onForeign }) };
+    copier = openCopier(Class, settings);
+    const options = { settings, clock, random: systemRandom, pause, onForeign };
+    return { writer: new Writer(database, copier, options) };
   } catch (error) {
+    copier?.close();
     database?.close();
-    throw mapError(error, path, "not-applied");
-  }
-}
-
-/**
- * Going over to WAL needs the file for itself for a moment: several processes that start at once
- * take turns.
- */
-async function setUp(database: Database, settings: ConnectionSettings, host: Host): Promise<void> {
-  const startMs = host.clock.monotonicMs();
-  for (;;) {
-    try {
-      return prepareWriter(database, settings);
-    } catch (error) {
-      if (!isBusy(error)) throw error;
-      if (host.clock.monotonicMs() - startMs >= settings.lockTimeoutMs) throw error;
-    }
-    await host.pause(RETRY_MS * (0.5 + systemRandom.next()));
+    throw error;
   }
 }
 

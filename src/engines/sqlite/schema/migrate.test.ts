@@ -38,6 +38,35 @@ test(
   },
 );
 
+test(
+  "processes that open, write, leave and are killed at once meet no error",
+  { timeout: 120_000 },
+  async () => {
+    // Each round ends with the write-ahead file removed by the last to leave, or in need of a
+    // recovery: what the next ones meet when they open.
+    const path = join(folder(), "a.db");
+    const code = `say("up"); await heard();
+      const add = { partition: "p", ops: [{ op: "kv.add", key: "n", delta: 1 }] };
+      const [, rounds, isKilled] = args;
+      for (let round = 0; round < rounds; round++) {
+        const store = await sqlite(args[0], round % 2 === 0 ? {} : { thread: "off" });
+        await store.commit([add]);
+        if (isKilled && round === rounds - 1) process.kill(process.pid, "SIGKILL");
+        await store.close();
+      }`;
+    const ROUNDS = 6;
+    const programs = Array.from({ length: 6 }, (_, i) => new Program(code, path, ROUNDS, i < 3));
+    for (const program of programs) await program.hear();
+    for (const program of programs) program.go();
+    const codes = await Promise.all(programs.map((program) => program.ended));
+    expect(codes).toEqual([null, null, null, 0, 0, 0]);
+    const store = await sqlite(path, inline);
+    const [result] = await store.commit([{ partition: "p", ops: [add] }]);
+    expect(result).toMatchObject({ results: [6 * ROUNDS + 1] });
+    await store.close();
+  },
+);
+
 test("a user's own tables in the file are left alone, and user_version is theirs", async () => {
   const path = join(folder(), "a.db");
   const own = new Database(path);
