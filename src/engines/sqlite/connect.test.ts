@@ -62,6 +62,21 @@ test("a folder in the file's place, and a missing folder", async () => {
   await expect(missing).rejects.toThrow("make it first");
 });
 
+test("a path that the system does not take is MISCONFIGURED, with its reason", async () => {
+  const here = folder();
+  symlinkSync(join(here, "b"), join(here, "a"));
+  symlinkSync(join(here, "a"), join(here, "b"));
+  const wrong = { ELOOP: join(here, "a"), ENAMETOOLONG: join(here, "x".repeat(300)) };
+  for (const [native, path] of Object.entries(wrong)) {
+    await expect(sqlite(path)).rejects.toMatchObject({
+      code: "MISCONFIGURED",
+      outcome: "not-applied",
+      details: { native },
+    });
+  }
+  await expect(sqlite(`${here}/a\u0000b`)).rejects.toMatchObject({ code: "MISCONFIGURED" });
+});
+
 test.each([inline, {}, { mode: "ro" }] as const)(
   "a file that is no database is not touched (%o)",
   async (options) => {

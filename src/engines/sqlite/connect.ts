@@ -7,7 +7,7 @@ import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { systemClock } from "../../core/clock.ts";
 import type { Clock } from "../../core/clock.ts";
-import { HoldfastError } from "../../core/errors.ts";
+import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { checkInteger, checkOneOf, checkOptions, expected } from "../../core/options.ts";
 import type { ConnectionSettings } from "./database.ts";
 
@@ -99,7 +99,7 @@ export function plan(path: string, options: SqliteOptions): Plan {
   const { maxPageCount } = all;
   const mode = checkOneOf("mode", all.mode ?? DEFAULTS.mode, MODES);
   const settings: ConnectionSettings = {
-    path: place(path, mode, checkOneOf("network", all.network ?? DEFAULTS.network, NETWORK)),
+    path: reached(path, mode, checkOneOf("network", all.network ?? DEFAULTS.network, NETWORK)),
     mode,
     isSynced: !allow.includes("unsynced"),
     maxPageCount:
@@ -150,6 +150,24 @@ function paramValue(name: string, option: keyof SqliteOptions, text: string): st
 }
 
 // ---------------------------------------------------------------- the file's place
+
+/** As `place`; what the system says on the way (no right to look, a loop of links) is told, too. */
+function reached(...asked: Parameters<typeof place>): string {
+  try {
+    return place(...asked);
+  } catch (cause) {
+    const { code } = cause as { readonly code?: unknown };
+    if (!(cause instanceof Error) || isHoldfastError(cause) || typeof code !== "string") {
+      throw cause;
+    }
+    const message = `Expected ${JSON.stringify(asked[0])} to be a path of a file that this user may reach, but the system refused (${code}: ${cause.message}): correct the path, or its folders' permissions`;
+    throw new HoldfastError("MISCONFIGURED", message, {
+      outcome: "not-applied",
+      details: { native: code },
+      cause,
+    });
+  }
+}
 
 /**
  * The file's real path; throws if it can't be one. Symbolic links are followed, so that two names

@@ -7,6 +7,7 @@ import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import { folder, job, Program } from "../../../test/kit/sqlite.ts";
 import { ManualClock } from "../../core/clock.ts";
+import { LIMITS } from "../../core/limits.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../store/ops.ts";
 import { sqlite } from "./index.ts";
 import type { SqliteStore } from "./index.ts";
@@ -116,6 +117,68 @@ test("an await inside the transaction rolls it back, and nothing after it is wri
   await turn();
   expect(orders(own)).toEqual(["3"]);
   expect(await jobs(store, "a", "b", "c")).toEqual([undefined, undefined, "c"]);
+});
+
+test("an await while a statement is iterated: rolled back as soon as the connection is free", async () => {
+  const { store, own } = await setup();
+  const numbers = own.prepare("VALUES (1), (2), (3)").pluck();
+  const late = own.prepare("INSERT INTO orders VALUES ('late')");
+  own.exec("BEGIN IMMEDIATE");
+  order(own, "1");
+  store.enqueueIn(own, partition, [job("a")]);
+  for (const number of numbers.iterate()) {
+    await turn();
+    expect(() => own.exec(`INSERT INTO orders VALUES ('${String(number)}')`)).toThrow("awaited");
+  }
+  // The lock is given back, and with it the others may write.
+  const [result] = await store.commit([{ partition, ops: [{ op: "kv.add", key: "n", delta: 1 }] }]);
+  expect(result?.ok).toBe(true);
+  expect(() => late.run()).toThrow("readonly");
+  expect(() => own.exec("COMMIT")).toThrow("awaited");
+  expect(orders(own)).toEqual([]);
+  expect(await jobs(store, "a")).toEqual([undefined]);
+});
+
+test("an id that another job has is refused in the transaction, the same job is not", async () => {
+  const { store, own } = await setup();
+  const named = (id: string, payload: string): ReturnType<typeof job> =>
+    job(id, { isFresh: false, payload });
+  await store.commit([{ partition, ops: [named("a", "x")] }]);
+  const refused = { code: "ALREADY_EXISTS", outcome: "not-applied" };
+  const put = own.transaction((payload: string) => {
+    order(own, payload);
+    store.enqueueIn(own, partition, [named("b", "x"), named("a", payload)]);
+  });
+  expect(() => put("y")).toThrow(expect.objectContaining(refused));
+  put("x");
+  await turn();
+  expect(orders(own)).toEqual(["x"]);
+  expect(await jobs(store, "a", "b")).toEqual(["a", "b"]);
+});
+
+test("a partition beyond the limit is refused in the transaction, and commits go on", async () => {
+  const { store, own } = await setup();
+  const fill = own.prepare(
+    `INSERT INTO hf_partition SELECT value, 'p' || value, 0, 1, 0, NULL, 0, 0, 0
+     FROM json_each(?)`,
+  );
+  fill.run(JSON.stringify(Array.from({ length: LIMITS.sqlitePartitions - 1 }, (_, i) => i + 1)));
+  const put = (name: string): void =>
+    own.transaction(() => store.enqueueIn(own, name, [job(name)]))();
+  own.transaction(() => {
+    store.enqueueIn(own, "last", [job("a")]);
+    expect(() => store.enqueueIn(own, "more", [job("b")])).toThrow("at most 8192 partitions");
+  })();
+  put("last");
+  expect(() => put("more")).toThrow(expect.objectContaining({ code: "TOO_LARGE" }));
+  put("p7");
+  await turn();
+  expect(own.prepare("SELECT count(*) FROM hf_intake").pluck().get()).toBe(0);
+  const ops = [{ op: "kv.add", key: "n", delta: 1 }] as const;
+  await expect(store.commit([{ partition: "more", ops }])).rejects.toMatchObject({
+    code: "TOO_LARGE",
+  });
+  expect(await store.commit([{ partition: "last", ops }])).toMatchObject([{ ok: true }]);
 });
 
 test("a new transaction after a broken one works, though the old one was never ended", async () => {

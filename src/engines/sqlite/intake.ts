@@ -16,12 +16,25 @@ import type { Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { expected } from "../../core/options.ts";
+import type { Clock } from "../../core/clock.ts";
 import type { Group, Op, QueueEnqueue } from "../../store/ops.ts";
+import { breakOff } from "./break-off.ts";
 import type { Database, DatabaseClass, Statement } from "./database.ts";
 import { mapError } from "./errors.ts";
 
 const INSERT = "INSERT INTO hf_intake (partition, ops) VALUES (?, ?)";
 const SEALED = "SELECT moved_to FROM hf_partition WHERE name = ? AND is_sealed = 1";
+const HAS_PARTITION = "SELECT 1 FROM hf_partition WHERE name = ?";
+// With those that wait to be made.
+const COUNT_PARTITIONS = `
+  SELECT count(*)
+  FROM (SELECT name FROM hf_partition UNION SELECT partition FROM hf_intake WHERE partition != ?)`;
+const PAYLOAD = `
+  SELECT j.payload
+  FROM hf_partition p
+  JOIN hf_queue q ON q.partition = p.no AND q.name = ?
+  JOIN hf_job j ON j.queue = q.no AND j.id = ?
+  WHERE p.name = ?`;
 const FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 // ---------------------------------------------------------------- rows
@@ -84,6 +97,9 @@ export class Intake {
 interface Guest {
   readonly insert: Statement;
   readonly sealed: Statement;
+  readonly hasPartition: Statement;
+  readonly countPartitions: Statement;
+  readonly payload: Statement;
   /** A microtask watches the transaction that is open now. */
   isWatched: boolean;
 }
@@ -92,10 +108,8 @@ function misconfigured(message: string): HoldfastError {
   return new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
 }
 
-const AWAITED =
-  "Expected a synchronous transaction, but something was awaited between its BEGIN and COMMIT: it was rolled back, since it would have held the file's write lock against every process. Await before BEGIN or after COMMIT";
-
 export interface IntakeDoorOptions {
+  readonly clock: Clock;
   /** The store's file, resolved. */
   readonly path: string;
   readonly Class: DatabaseClass;
@@ -127,8 +141,7 @@ export class IntakeDoor {
       throw misconfigured(message);
     }
     try {
-      const sealed = guest.sealed.get(partition) as string | null | undefined;
-      if (sealed !== undefined) throw moved(partition, sealed);
+      checkTakable(guest, partition, ops);
       guest.insert.run(partition, packOps(ops));
     } catch (error) {
       throw mapError(error, this.#options.path, "not-applied");
@@ -137,7 +150,7 @@ export class IntakeDoor {
     guest.isWatched = true;
     queueMicrotask(() => {
       guest.isWatched = false;
-      if (database.open && database.inTransaction) breakOff(database);
+      if (database.open && database.inTransaction) breakOff(database, this.#options.clock);
       else this.#options.onPut();
     });
   }
@@ -149,6 +162,9 @@ export class IntakeDoor {
     const guest: Guest = {
       insert: database.prepare(INSERT),
       sealed: database.prepare(SEALED).pluck(),
+      hasPartition: database.prepare(HAS_PARTITION).pluck(),
+      countPartitions: database.prepare(COUNT_PARTITIONS).pluck(),
+      payload: database.prepare(PAYLOAD).pluck(),
       isWatched: false,
     };
     this.#guests.set(database, guest);
@@ -182,6 +198,46 @@ export class IntakeDoor {
   }
 }
 
+/**
+ * Refuses what could not be taken in: once the caller's transaction stands it is a fact. What is
+ * read here holds until its COMMIT: SQLite refuses the insert that follows if anybody has committed
+ * since the read.
+ */
+function checkTakable(guest: Guest, partition: string, ops: readonly QueueEnqueue[]): void {
+  const sealed = guest.sealed.get(partition) as string | null | undefined;
+  if (sealed !== undefined) throw moved(partition, sealed);
+  if (guest.hasPartition.get(partition) === undefined) {
+    if ((guest.countPartitions.get(partition) as number) >= LIMITS.sqlitePartitions)
+      throw tooMany(partition);
+    return;
+  }
+  for (const op of ops) {
+    if (op.isFresh) continue;
+    const found = guest.payload.get(op.queue, op.id, partition) as Data | undefined;
+    if (found !== undefined && !isSame(found, op.payload)) throw taken(op);
+  }
+}
+
+function isSame(a: Data, b: Data): boolean {
+  if (typeof a === "string" || typeof b === "string") return a === b;
+  return Buffer.compare(a, b) === 0;
+}
+
+function taken(op: QueueEnqueue): HoldfastError {
+  const { queue, id } = op;
+  const message = `Expected job "${id}" of queue "${queue}" to be new or the same, found one with another payload: use another id`;
+  const details = { queue, id };
+  return new HoldfastError("ALREADY_EXISTS", message, { outcome: "not-applied", details });
+}
+
+function tooMany(partition: string): HoldfastError {
+  const message = `Expected at most ${LIMITS.sqlitePartitions} partitions in a SQLite file, got one more ("${partition}"): put some into another file`;
+  return new HoldfastError("TOO_LARGE", message, {
+    outcome: "not-applied",
+    details: { limit: LIMITS.sqlitePartitions },
+  });
+}
+
 function moved(partition: string, movedTo: string | null): HoldfastError {
   const place = movedTo === null ? "" : ` to ${movedTo}`;
   const message = `Partition "${partition}" was sealed and moved${place}: open the store there`;
@@ -189,45 +245,4 @@ function moved(partition: string, movedTo: string | null): HoldfastError {
     outcome: "not-applied",
     details: { partition, movedTo },
   });
-}
-
-function ownProperty(object: object, name: string): PropertyDescriptor | undefined {
-  return Object.getOwnPropertyDescriptor(object, name);
-}
-
-/**
- * Rolls back and closes the connection to everything but the end of the transaction. What the
- * program still does in it must not be written by itself, in transactions of one statement each:
- * `query_only` refuses what was prepared before, and `prepare` and
- * `exec` say why until the program comes to its COMMIT or ROLLBACK.
- */
-function breakOff(database: Database): void {
-  database.exec("ROLLBACK");
-  database.exec("PRAGMA query_only = ON");
-  const exec = database.exec.bind(database);
-  const prepare = database.prepare.bind(database);
-  const own = ["exec", "prepare"].map((name) => [name, ownProperty(database, name)] as const);
-  const heal = (): void => {
-    for (const [name, property] of own) {
-      if (property === undefined) Reflect.deleteProperty(database, name);
-      else Object.defineProperty(database, name, property);
-    }
-    database.exec("PRAGMA query_only = OFF");
-  };
-  const refuse = (sql: unknown): void => {
-    const word = /^\s*(\w+)/.exec(String(sql))?.[1]?.toUpperCase() ?? "";
-    // A new transaction begins: the broken one is over for the program, too.
-    if (word === "BEGIN") return heal();
-    if (word === "ROLLBACK" || word === "COMMIT" || word === "END") heal();
-    throw misconfigured(AWAITED);
-  };
-  const replace = (name: "exec" | "prepare", original: (sql: string) => unknown): void => {
-    const value = (sql: string): unknown => {
-      refuse(sql);
-      return original(sql);
-    };
-    Object.defineProperty(database, name, { value, configurable: true, writable: true });
-  };
-  replace("exec", exec);
-  replace("prepare", prepare);
 }

@@ -8,6 +8,7 @@ import { StoreClock } from "../shared/embedded/store-clock.ts";
 import { scalar } from "./database.ts";
 import type { Database, Statement } from "./database.ts";
 import { mapError } from "./errors.ts";
+import { checkReadable, SchemaReader } from "./schema/migrate.ts";
 import { SqliteTables } from "./tables.ts";
 
 export class Reader {
@@ -15,6 +16,7 @@ export class Reader {
   readonly #path: string;
   readonly #clock: StoreClock;
   readonly #tables: SqliteTables;
+  readonly #schema: SchemaReader;
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #rollback: Statement;
@@ -27,6 +29,7 @@ export class Reader {
     this.#path = path;
     this.#clock = new StoreClock(clock);
     this.#tables = new SqliteTables(database);
+    this.#schema = new SchemaReader(database);
     this.#begin = database.prepare("BEGIN");
     this.#commit = database.prepare("COMMIT");
     this.#rollback = database.prepare("ROLLBACK");
@@ -62,6 +65,8 @@ export class Reader {
   #refresh(): void {
     const version = this.#version.get() as number;
     if (version === this.#knownVersion) return;
+    // A newer library may have migrated the file while we ran.
+    checkReadable(this.#schema.read(), this.#path);
     this.#tables.reset();
     this.#highWaterMs = this.#tables.highWaterMs();
     this.#knownVersion = version;

@@ -109,7 +109,12 @@ export class SqliteStore implements StoreDriver {
     this.#channels = hints.channels;
     this.#foreign = new ForeignChanges(reader);
     this.#wake = new Wake(path, clock, () => this.#lookAround());
-    this.#door = new IntakeDoor({ path, Class, onPut: () => void this.commit([]).catch(noop) });
+    this.#door = new IntakeDoor({
+      path,
+      Class,
+      clock,
+      onPut: () => void this.commit([]).catch(noop),
+    });
   }
 
   async commit(groups: readonly Group[]): Promise<readonly GroupResult[]> {
