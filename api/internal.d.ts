@@ -63,9 +63,11 @@ class QueueTables {
     leaseRange(queue: number, after: number | null, limit: number): LeaseRow[];
     finished(queue: number, seq: number): FinishedRow | undefined;
     insertFinished(row: FinishedRow): void;
-    deleteFinished(row: FinishedRow): void;
+    deleteFinished({ queue: no, seq }: FinishedPlace): void;
     finishedRange(queue: number, state: FinishedState, after: number | null, limit: number): FinishedRow[];
+    finishedOldest(queue: number, state: CountedState, limit: number): FinishedPlace[];
     finishedExpired(nowMs: number, limit: number): FinishedRow[];
+    finishedOver(nowMs: number): FinishedOver[];
     mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined;
     saveMark(row: MarkRow): void;
     deleteMark(row: MarkRow): void;
@@ -132,6 +134,9 @@ class StoreClock {
 }
 
 // src/engines/shared/embedded/tables.d.ts
+type CountedState = Exclude<FinishedState, "dead">;
+
+// src/engines/shared/embedded/tables.d.ts
 interface Counts {
     ready: number;
     leased: number;
@@ -141,6 +146,16 @@ interface Counts {
     cancelled: number;
     dead: number;
 }
+
+// src/engines/shared/embedded/tables.d.ts
+interface FinishedOver {
+    readonly queue: number;
+    readonly state: FinishedState;
+    readonly count: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+type FinishedPlace = Pick<FinishedRow, "queue" | "seq" | "state">;
 
 // src/engines/shared/embedded/tables.d.ts
 interface FinishedRow {
@@ -171,6 +186,8 @@ interface JobRow {
     holdsKey: boolean;
     error: string | null;
     readonly trace: string | null;
+    hasStarted?: boolean;
+    isReplaced?: boolean;
 }
 
 // src/engines/shared/embedded/tables.d.ts
@@ -211,6 +228,7 @@ interface MarkRow {
     readonly name: string;
     readonly value: number;
     readonly id: string | null;
+    readonly writer?: string | null;
     readonly expiresMs: number;
 }
 
@@ -301,9 +319,11 @@ interface Tables {
     leaseRange(queue: number, after: number | null, limit: number): LeaseRow[];
     finished(queue: number, seq: number): FinishedRow | undefined;
     insertFinished(row: FinishedRow): void;
-    deleteFinished(row: FinishedRow): void;
+    deleteFinished(row: FinishedPlace): void;
     finishedRange(queue: number, state: FinishedState, after: number | null, limit: number): FinishedRow[];
+    finishedOldest(queue: number, state: CountedState, limit: number): FinishedPlace[];
     finishedExpired(nowMs: number, limit: number): FinishedRow[];
+    finishedOver(nowMs: number): FinishedOver[];
     mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined;
     saveMark(row: MarkRow): void;
     deleteMark(row: MarkRow): void;
@@ -560,7 +580,7 @@ class Loop implements Holder {
     pause(): void;
     resume(): void;
     stop(): void;
-    abort(): void;
+    abort(graceMs: number): void;
     idle(): Promise<void>;
     leave(): void;
 }
@@ -625,9 +645,10 @@ class Tally {
     counts(): WorkerCounts;
     claimed(job: ClaimedJob): void;
     applied(held: HeldJob, state: JobState, failure: unknown): void;
+    ended(call: Call): void;
     lost(held: HeldJob, error: unknown): void;
     abandoned(held: HeldJob): void;
-    trouble(during: "claim" | "settle", error: unknown): void;
+    trouble(during: "claim" | "settle" | "progress", error: unknown): void;
     overload(isOverloaded: boolean, loopDelayMs: number): void;
 }
 
@@ -726,3 +747,6 @@ interface WorldOptions {
     readonly onStep?: ((world: World, instance: string) => void) | undefined;
     readonly state?: ((clock: Clock) => MemoryState) | undefined;
 }
+
+// src/store/transfer.d.ts
+type Seal = Parameters<StoreDriver["seal"]>[1];

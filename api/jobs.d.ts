@@ -257,7 +257,7 @@ type WorkerEvent =
 }
  | {
     readonly type: "trouble";
-    readonly during: "claim" | "settle";
+    readonly during: "claim" | "settle" | "progress";
     readonly error: unknown;
 }
  | {

@@ -140,6 +140,7 @@ type ExportRecord = {
     readonly label: string;
     readonly ttlMs: number;
     readonly untilMs: number;
+    readonly isEnded: boolean;
 } | {
     readonly record: "queue";
     readonly queue: string;
@@ -295,6 +296,10 @@ const LIMITS: {
     readonly watchBuffer: 10000;
     readonly sqlitePartitions: 8192;
     readonly addMany: 100000;
+    readonly importRecords: 100000;
+    readonly importBytes: 67108864;
+    readonly cursorChars: 16384;
+    readonly placeChars: 2000;
 };
 
 interface ListJobs {
@@ -437,6 +442,7 @@ interface QueueSettle {
     readonly seq: number;
     readonly token: number;
     readonly outcome: SettleOutcome;
+    readonly isUnstarted?: boolean | undefined;
     readonly result: Data | null;
     readonly error: string | null;
     readonly delayMs: number;
@@ -618,10 +624,7 @@ class Store extends Lifetime implements SessionHost {
     stats(): Promise<object>;
     exportPage(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
     importPage(partition: string, records: readonly ExportRecord[]): Promise<void>;
-    seal(partition: string, seal: {
-        readonly isSealed: boolean;
-        readonly movedTo: string | null;
-    }): Promise<void>;
+    seal(partition: string, seal: Seal): Promise<void>;
     adopt(child: Child): () => void;
     protected drain(): Promise<void>;
 }

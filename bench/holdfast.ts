@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { connect } from "holdfast";
 import type { Holdfast } from "holdfast";
 import { queue } from "holdfast/jobs";
-import type { PAYLOAD } from "./kit.ts";
+import { PAYLOAD } from "./kit.ts";
 
 type Payload = typeof PAYLOAD;
 
@@ -27,6 +27,15 @@ export async function open(
   const { synced } = await hf.durability();
   if (synced !== "yes") throw new Error(`Expected a synced store, got ${JSON.stringify(synced)}`);
   return hf;
+}
+
+/** Adds `jobs` jobs, in calls of which none is large for the engine or for this process. */
+export async function fill(hf: Holdfast, jobs: number): Promise<void> {
+  const chunk = 10_000;
+  const queue = hf.open(work);
+  for (let left = jobs; left > 0; left -= chunk) {
+    await queue.addMany(Array.from({ length: Math.min(chunk, left) }, () => PAYLOAD));
+  }
 }
 
 /** Keeps `width` calls in flight until `count` are done. */

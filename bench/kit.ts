@@ -11,8 +11,11 @@ import Database from "better-sqlite3";
 /** One run of one contender: how many operations in which time, and the CPU that it took. */
 export interface Sample {
   readonly value: number;
-  /** User and system time of the process and its threads, per operation, in µs. */
-  readonly cpuUs: number;
+  /**
+   * User and system time of the process and its threads, per operation, in µs; null where the work
+   * is done in other processes, or is no count of operations.
+   */
+  readonly cpuUs: number | null;
 }
 
 export interface Contender {
@@ -29,7 +32,10 @@ export interface Measure {
   /** `less` for times and bytes: the ratio is turned so that above 1 is better for Holdfast. */
   readonly better: "more" | "less";
   readonly ours: Contender;
+  /** What the ratio compares with: the best of these. */
   readonly peers: readonly Contender[];
+  /** What is shown beside and is no peer, such as the disk's own rate: no ratio counts it. */
+  readonly reference?: readonly Contender[] | undefined;
   readonly note?: string | undefined;
 }
 
@@ -38,8 +44,9 @@ export interface Row {
   readonly unit: string;
   readonly holdfast: number;
   readonly peers: Readonly<Record<string, number>>;
+  readonly reference: Readonly<Record<string, number>>;
   readonly ratio: number | null;
-  readonly cpuUsPerOp: Readonly<Record<string, number>>;
+  readonly cpuUsPerOp: Readonly<Record<string, number | null>>;
   readonly range: Readonly<Record<string, readonly [number, number]>>;
   readonly note?: string | undefined;
 }
@@ -73,9 +80,34 @@ export function check(condition: boolean, message: string): void {
 
 const WARM_UPS = 1;
 
+type Samples = ReadonlyMap<string, readonly Sample[]>;
+
+function medianOf(samples: Samples, { name }: Contender): number {
+  return median((samples.get(name) ?? []).map(({ value }) => value));
+}
+
+function cpuOf(samples: Samples, { name }: Contender): number | null {
+  const all = (samples.get(name) ?? []).map(({ cpuUs }) => cpuUs);
+  const known = all.filter((cpuUs) => cpuUs !== null);
+  return known.length === all.length ? median(known) : null;
+}
+
+function rangeOf(samples: Samples, { name }: Contender): readonly [number, number] {
+  const all = (samples.get(name) ?? []).map(({ value }) => value);
+  return [Math.min(...all), Math.max(...all)];
+}
+
+function byName<T>(
+  contenders: readonly Contender[],
+  of: (contender: Contender) => T,
+): Readonly<Record<string, T>> {
+  return Object.fromEntries(contenders.map((contender) => [contender.name, of(contender)]));
+}
+
 /** Runs ours and the peers in turn (A B A B ...), after a warm-up of each, and takes medians. */
 export async function run(measure: Measure, rounds: number): Promise<Row> {
-  const contenders = [measure.ours, ...measure.peers];
+  const { ours, peers, reference = [] } = measure;
+  const contenders = [ours, ...peers, ...reference];
   const samples = new Map<string, Sample[]>(contenders.map(({ name }) => [name, []]));
   for (let round = -WARM_UPS; round < rounds; round++) {
     for (const contender of contenders) {
@@ -88,49 +120,44 @@ export async function run(measure: Measure, rounds: number): Promise<Row> {
       }
     }
   }
-  const of = (name: string, field: keyof Sample): number =>
-    median((samples.get(name) as Sample[]).map((sample) => sample[field]));
-  const peers = Object.fromEntries(measure.peers.map(({ name }) => [name, of(name, "value")]));
-  const holdfast = of(measure.ours.name, "value");
-  const values = Object.values(peers);
+  const value = (contender: Contender): number => medianOf(samples, contender);
+  const holdfast = value(ours);
+  const values = peers.map(value);
   const best = measure.better === "more" ? Math.max(...values) : Math.min(...values);
   const ratio = measure.better === "more" ? holdfast / best : best / holdfast;
   return {
     bench: measure.bench,
     unit: measure.unit,
     holdfast,
-    peers,
+    peers: byName(peers, value),
+    reference: byName(reference, value),
     ratio: values.length === 0 ? null : ratio,
-    cpuUsPerOp: Object.fromEntries(contenders.map(({ name }) => [name, of(name, "cpuUs")])),
-    range: Object.fromEntries(
-      contenders.map(({ name }) => {
-        const all = (samples.get(name) as Sample[]).map((sample) => sample.value);
-        return [name, [Math.min(...all), Math.max(...all)] as const];
-      }),
-    ),
+    cpuUsPerOp: byName(contenders, (contender) => cpuOf(samples, contender)),
+    range: byName(contenders, (contender) => rangeOf(samples, contender)),
     note: measure.note,
   };
 }
 
 /** The disk's own rate: one row a transaction, synced, through better-sqlite3 alone. */
-export const rawCommits: Contender = {
-  name: "raw better-sqlite3, one synced row a commit",
-  async run(folder) {
-    const database = new Database(join(folder, "raw.db"));
-    database.pragma("journal_mode = WAL");
-    database.pragma("synchronous = FULL");
-    database.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)");
-    const insert = database.prepare("INSERT INTO t (body) VALUES (?)");
-    const count = 2_000;
-    const sample = await timed(count, () => {
-      for (let i = 0; i < count; i++) insert.run(PAYLOAD.text);
-    });
-    const found = database.prepare("SELECT count(*) AS n FROM t").get() as { n: number };
-    check(found.n === count, `expected ${count} rows, found ${found.n}`);
-    database.close();
-    return sample;
-  },
-};
+export function rawCommits(count: number): Contender {
+  return {
+    name: "raw better-sqlite3, one synced row a commit",
+    async run(folder) {
+      const database = new Database(join(folder, "raw.db"));
+      database.pragma("journal_mode = WAL");
+      database.pragma("synchronous = FULL");
+      database.exec("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)");
+      const insert = database.prepare("INSERT INTO t (body) VALUES (?)");
+      const sample = await timed(count, () => {
+        for (let i = 0; i < count; i++) insert.run(PAYLOAD.text);
+      });
+      const found = database.prepare("SELECT count(*) AS n FROM t").get() as { n: number };
+      check(found.n === count, `expected ${count} rows, found ${found.n}`);
+      database.close();
+      return sample;
+    },
+  };
+}
 
 /** About 200 bytes of JSON. */
 export const PAYLOAD = {

@@ -67,7 +67,7 @@ function fairness(seconds: number): Contender {
       process.stderr.write(
         `  settled ${settled.join(", ")} (${Math.round(total / seconds)}/s in all), longest wait for the lock ${Math.max(...waits)} ms\n`,
       );
-      return { value: Math.max(...settled) / Math.min(...settled), cpuUs: 0 };
+      return { value: Math.max(...settled) / Math.min(...settled), cpuUs: null };
     },
   };
 }
@@ -92,7 +92,7 @@ function idle(seconds: number): Contender {
       const exit = gone(child);
       child.send("stop");
       await exit;
-      return { value: (used / seconds) * 100, cpuUs: 0 };
+      return { value: (used / seconds) * 100, cpuUs: null };
     },
   };
 }
@@ -127,7 +127,7 @@ function recovery(): Contender {
       await exit;
       await worker.close();
       await hf.close();
-      return { value, cpuUs: 0 };
+      return { value, cpuUs: null };
     },
   };
 }

@@ -52,9 +52,18 @@ export async function proveB1(context: ProofContext): Promise<Findings> {
   return new SlowMail(context, join(folder, "record.jsonl")).run();
 }
 
+/** What is set up before the first visitor. */
+interface Site {
+  readonly sink: Node;
+  readonly endpoint: Endpoint;
+  readonly commitMs: readonly number[];
+}
+
 /** What the run saw, besides the sink's record. */
 interface Seen {
   readonly visitors: Visitors;
+  /** Why a request was not answered 202, the first time. */
+  readonly failure: string | undefined;
   readonly kills: readonly Kill[];
   readonly counts: QueueCounts;
   readonly isFinished: boolean;
@@ -84,8 +93,6 @@ class SlowMail {
   }
 
   async run(): Promise<Findings> {
-    const { mails, gapMs } = this.#scale;
-    const { clock } = this.#store;
     const sink = await this.#engine.startOutside("b1.sink", {
       name: "sink",
       input: json({ recordPath: this.#recordPath, sleepMs: SINK_MS, refuseEvery: REFUSE_EVERY }),
@@ -93,6 +100,16 @@ class SlowMail {
     this.#sinkPort = (await sink.ask("port")) as number;
     const commitMs = await this.#loneCommits();
     const endpoint = new Endpoint(this.#store);
+    try {
+      return await this.#visit({ sink, endpoint, commitMs });
+    } finally {
+      await endpoint.close();
+    }
+  }
+
+  async #visit({ sink, endpoint, commitMs }: Site): Promise<Findings> {
+    const { mails, gapMs } = this.#scale;
+    const { clock } = this.#store;
     const visitors = new Visitors(this.#store, await endpoint.listen());
     const mailers = SURVIVORS + this.#scale.kills;
     for (let i = 0; i < mailers; i++) await this.#startMailer();
@@ -104,9 +121,9 @@ class SlowMail {
     this.#context.say(`${visitors.promised.size} mails promised; waiting for the last to arrive`);
     const isFinished = await until(clock, FINISH_WITHIN_MS, () => this.#isIdle(sink), 100);
     const seconds = (clock.monotonicMs() - startMs) / 1_000;
-    await endpoint.close();
     const { counts } = await this.#queue.stats();
-    const seen = { visitors, kills, counts, isFinished, seconds, commitMs };
+    const failure = endpoint.failure ?? visitors.failure;
+    const seen = { visitors, failure, kills, counts, isFinished, seconds, commitMs };
     const verdict = judge(readRecord(this.#recordPath), visitors.promised, kills);
     return { checks: this.#checks(seen, verdict), figures: this.#figures(seen, verdict) };
   }
@@ -185,7 +202,7 @@ class SlowMail {
 
   #checks(seen: Seen, verdict: Verdict): Findings["checks"] {
     const { mails, kills, sessionTtlMs } = this.#scale;
-    const { visitors, counts } = seen;
+    const { visitors, counts, failure } = seen;
     const bound = sessionTtlMs + RECOVERY_SLACK_MS;
     const slowest = verdict.recoveries.includes(null)
       ? Infinity
@@ -197,7 +214,7 @@ class SlowMail {
       check(
         "every request was answered 202",
         visitors.promised.size === mails,
-        `${visitors.promised.size}/${mails}`,
+        `${visitors.promised.size}/${mails}${failure === undefined ? "" : `, first ${failure}`}`,
       ),
       check(
         "every promised mail arrived",

@@ -121,7 +121,7 @@ export class Holdfast implements AsyncDisposable {
 
   /**
    * Drains workers, waits for commits in flight, ends the session and frees everything, within
-   * `drainMs`.
+   * `drainMs`. What fails on the way stops none of it: the first failure is thrown at the end.
    */
   close(): Promise<void> {
     return this.store.close();

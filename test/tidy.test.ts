@@ -31,7 +31,6 @@ const checks: Readonly<Record<string, (files: Files) => readonly Finding[]>> = {
   deadFiles: (files) => rules.deadFiles(files, entries.values()),
   exportDrift: () => rules.exportDrift(manifest.exports, exportsOf(entries)),
   portReadmes: rules.portReadmes,
-  guarantees: rules.guarantees,
   documents: rules.documents,
   localPaths: rules.localPaths,
 };
@@ -125,6 +124,7 @@ const plants: Readonly<Record<string, readonly Readonly<Record<string, string>>[
     { "src/store/types.ts": "" },
     { "src/store/a.ts": "export interface IStore {}" },
     { "src/store/a.ts": "export class JobManager {}" },
+    { "src/store/a.ts": "type JobHelper<T> = T;" },
   ],
   erasable: [
     { "src/store/a.ts": "export enum Color { Red }" },
@@ -132,12 +132,9 @@ const plants: Readonly<Record<string, readonly Readonly<Record<string, string>>[
     { "src/store/a.ts": "declare namespace N { }" },
   ],
   deadFiles: [{ "src/index.ts": 'import "./live.ts";', "src/live.ts": "", "src/core/dead.ts": "" }],
-  portReadmes: [{ "src/ports/kv/kv.ts": "" }],
-  guarantees: [
-    {
-      "src/ports/kv/README.md": "# kv\n\n1. A promise.\n2. Another promise.\n",
-      "src/conformance/kv.ts": 'test("Another promise.", run);',
-    },
+  portReadmes: [
+    { "src/ports/kv/kv.ts": "" },
+    { "src/ports/kv/README.md": "# kv\n", "src/ports/readme.test.ts": '["ports/queue", cases]' },
   ],
   documents: [
     { "docs/a.md": "no heading\n" },
@@ -192,7 +189,7 @@ describe("what is no violation", () => {
       'export { a } from "./store/a.ts";\nexport type * from "./features/jobs/index.ts";',
     "src/store/a.ts": [
       'import type { StandardSchemaV1 } from "@standard-schema/spec";',
-      'import { sleep } from "../core/clock.ts";',
+      'import { sleep, type ContextManager } from "../core/clock.ts";',
       "// setTimeout(f, 1) and Date.now() are only words here",
       'const text = "new Date() and import x from \\"../engines/memory/b.ts\\"";',
       'clock.setTimeout(f, 1); this.#setTimeout(f); const re = /Date.now()"/; const q = a / b / c;',

@@ -1,7 +1,7 @@
 /**
  * The tables in the docs that are made from code and figures. Run it to compare, or with `--write`
  * to write them anew: engines.md from the engines' capability records, guarantees.md from the
- * ports' READMEs, and the README's comparison from bench/results.
+ * READMEs of the store and the ports, and the README's comparison from bench/results.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -51,20 +51,19 @@ async function engines() {
   return lines.join("\n");
 }
 
-/** The numbered sentences of every port's README, under the port's name and its headings. */
+/** What the store's and every port's README guarantees, and what it does not, under its name. */
 function guarantees() {
-  const ports = join(root, "src/ports");
+  const ports = readdirSync(join(root, "src/ports"))
+    .sort()
+    .map((port) => /** @type {const} */ ([port, `src/ports/${port}/README.md`]));
   /** @type {string[]} */
   const lines = [];
-  for (const port of readdirSync(ports).sort()) {
-    const readme = join(ports, port, "README.md");
-    if (!existsSync(readme)) continue;
-    lines.push(`## ${port}`, "");
-    for (const line of readFileSync(readme, "utf8").split("\n")) {
-      if (line.startsWith("## ")) lines.push("", `### ${line.slice(3)}`, "");
-      if (/^\d+\. /.test(line)) lines.push(line);
-    }
-    lines.push("");
+  for (const [name, readme] of [
+    .../** @type {const} */ ([["store", "src/store/README.md"]]),
+    ...ports,
+  ]) {
+    if (!existsSync(join(root, readme))) continue;
+    lines.push(`## ${name}`, "", ...promised(readFileSync(join(root, readme), "utf8")), "");
   }
   return lines
     .join("\n")
@@ -72,35 +71,80 @@ function guarantees() {
     .trim();
 }
 
+/**
+ * A README from its first heading or sentence on, its headings a level lower. Sections without
+ * sentences go along: what is not guaranteed is as good to know.
+ * @param {string} text
+ */
+export function promised(text) {
+  const all = text.split("\n");
+  const from = all.findIndex((line) => /^(?:## |\d+\. )/.test(line));
+  const lines = from === -1 ? [] : all.slice(from);
+  return lines.flatMap((line) => (line.startsWith("## ") ? ["", `#${line}`, ""] : [line]));
+}
+
 /** @param {number} value */
 function figure(value) {
   return value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toFixed(2);
 }
 
-/** The newest figures of each measure, with the machine, the versions and the date. */
-function bench() {
-  const folder = join(root, "bench/results");
-  const files = existsSync(folder)
-    ? readdirSync(folder).filter((name) => name.endsWith(".json"))
-    : [];
-  const results = files.sort().map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")));
+/**
+ * What figures belong to: only those of the same place and day stand in one table.
+ * @param {Readonly<Record<string, string>>} result
+ */
+function surroundings(result) {
+  const { date, cpu, memory, node, commit } = result;
+  const versions = ["better-sqlite3", "plainjob", "liteque"].map((n) => `${n} ${result[n]}`);
+  return `${date}, commit ${commit}, ${cpu}, ${memory}, Node ${node}, ${versions.join(", ")}`;
+}
+
+/**
+ * The newest figures of each measure, a table for each machine, date and set of versions.
+ * @param {readonly any[]} results the files of bench/results, in the order of their names
+ */
+export function benchTables(results) {
   if (results.length === 0) return "No figures yet.";
-  const lines = ["| measure | unit | Holdfast | beside it |", "| --- | --- | ---: | --- |"];
+  /** @type {Map<string, { date: string, where: string, line: string }>} */
+  const newest = new Map();
   for (const result of results) {
     for (const row of result.rows) {
-      const peers = Object.entries(row.peers).map(([name, value]) => `${name}: ${figure(value)}`);
-      const what = row.note === undefined ? "" : `<br>${row.note}`;
-      const cells = [`\`${row.bench}\`${what}`, row.unit, figure(row.holdfast), peers.join("<br>")];
-      lines.push(`| ${cells.join(" | ")} |`);
+      if ((newest.get(row.bench)?.date ?? "") > result.date) continue;
+      const where = surroundings(result);
+      newest.set(row.bench, { date: result.date, where, line: benchLine(row) });
     }
   }
-  const { date, cpu, memory, node } = results[0];
-  const versions = ["better-sqlite3", "plainjob", "liteque"].map((n) => `${n} ${results[0][n]}`);
-  lines.push(
-    "",
-    `Medians of runs taken in turn; ${date}, ${cpu}, ${memory}, Node ${node}, ${versions.join(", ")}.`,
-  );
-  return lines.join("\n");
+  const rows = [...newest.values()];
+  const places = [...new Set(rows.map(({ where }) => where))].sort().reverse();
+  return places
+    .flatMap((place) => [
+      "| measure | unit | Holdfast | beside it |",
+      "| --- | --- | ---: | --- |",
+      ...rows.filter(({ where }) => where === place).map(({ line }) => line),
+      "",
+      `Medians of runs taken in turn; ${place}.`,
+      "",
+    ])
+    .join("\n")
+    .trim();
+}
+
+/** @param {any} row */
+function benchLine({ bench, unit, holdfast, peers, reference, note }) {
+  /** @param {[string, number]} entry */
+  const named = ([name, value]) => `${name}: ${figure(value)}`;
+  const beside = [
+    ...Object.entries(peers).map(named),
+    ...Object.entries(reference).map((entry) => `_for reference, ${named(entry)}_`),
+  ];
+  const what = note === undefined ? "" : `<br>${note}`;
+  return `| ${[`\`${bench}\`${what}`, unit, figure(holdfast), beside.join("<br>")].join(" | ")} |`;
+}
+
+function bench() {
+  const folder = join(root, "bench/results");
+  const names = existsSync(folder) ? readdirSync(folder) : [];
+  const files = names.filter((name) => name.endsWith(".json")).sort();
+  return benchTables(files.map((name) => JSON.parse(readFileSync(join(folder, name), "utf8"))));
 }
 
 /**

@@ -8,6 +8,7 @@ import { examplesIn } from "./doc-examples.mjs";
 import { exportsOf, subpaths } from "./exports.mjs";
 import { missingPlatforms } from "./lock.mjs";
 import { nodeStep, runSteps } from "./steps.mjs";
+import { benchTables, promised } from "./tables.mjs";
 import { wrapComments } from "./wrap.mjs";
 
 test("subpaths follow the folders, and internal folders have none", () => {
@@ -107,6 +108,35 @@ interface Hidden {
     readonly kind: "a//b";
 }
 `);
+});
+
+test("guarantees are a README from its first sentence on, with what is not guaranteed", () => {
+  const text = "# kv\n\nWhat it is.\n\n## Values\n1. A promise.\n\n## Not guaranteed\nThe rest.\n";
+  expect(promised(text).join("\n")).toBe(
+    "\n### Values\n\n1. A promise.\n\n\n### Not guaranteed\n\nThe rest.\n",
+  );
+  expect(promised("# bus\n\nIntroduction.\n\n1. A promise.\n")).toEqual(["1. A promise.", ""]);
+});
+
+test("figures stand in one table with their surroundings, and the newest of a measure alone", () => {
+  const result = (date: string, bench: string, holdfast: number): unknown => ({
+    ...{ date, commit: "abc", cpu: "2 × Z", memory: "4 GiB", node: "v20" },
+    ...{ "better-sqlite3": "12", plainjob: "0", liteque: "0" },
+    rows: [{ bench, unit: "jobs/s", holdfast, peers: { peer: 2 }, reference: { raw: 300 } }],
+  });
+  const shown = benchTables([
+    result("2026-11-02", "a", 1),
+    result("2026-11-01", "a", 7),
+    result("2026-11-01", "b", 5_000),
+  ]);
+  const row = (bench: string, figure: string): string =>
+    `| \`${bench}\` | jobs/s | ${figure} | peer: 2.00<br>_for reference, raw: 300_ |`;
+  expect(shown.split("\n").filter((line) => /^(?:\| `|Medians)/.test(line))).toEqual([
+    row("a", "1.00"),
+    expect.stringContaining("; 2026-11-02, commit abc, 2 × Z,"),
+    row("b", "5,000"),
+    expect.stringContaining("; 2026-11-01, commit abc, 2 × Z,"),
+  ]);
 });
 
 test("a lock file without some platforms is completed", () => {

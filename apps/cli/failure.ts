@@ -1,7 +1,7 @@
 /**
  * What went wrong → one clear line and an exit code:
  * 0 it went well · 1 an action or a proof failed · 2 bad usage · 3 the store can't be reached or is
- * misconfigured.
+ * misconfigured · 130 a proof was interrupted.
  */
 import { isHoldfastError, type ErrorCode } from "holdfast";
 import { visible, visibleLines } from "./text.ts";

@@ -13,7 +13,7 @@ const COMMON_OPTIONS = `\
 
 const EXIT_CODES = `\
 Exit codes: 0 it went well, 1 an action or a proof failed, 2 bad usage, 3 the store can't be
-reached or is misconfigured.`;
+reached or is misconfigured, 130 a proof was interrupted.`;
 
 const ALL = `holdfast: look into a Holdfast store, and prove what it promises
 
@@ -138,7 +138,8 @@ Usage: holdfast prove ROW [OPTIONS]
 
 A proof starts real processes, kills some, and measures. It writes in a namespace of its
 own and removes what it wrote. Without an engine it uses a SQLite file in a temporary
-folder. It exits with 1 if the guarantee did not hold.
+folder. It exits with 1 if the guarantee did not hold, and with 130 if it was interrupted
+(by Ctrl-C or SIGTERM), its processes ended and what it wrote removed.
 
   --list            the rows that can be shown
   --engine URL      the store: sqlite:PATH or memory: (or the environment's HOLDFAST_URL)

@@ -136,9 +136,14 @@ function tellJson(held: Held, place: Place, output: string): void {
   process.stdout.write(`${JSON.stringify(all)}\n`);
 }
 
+/** For a shell, if it has anything that a shell would read. */
+function quoted(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 function tellPlace({ repeat, stock, kills }: ShopArguments, place: Place): void {
   const program = "node dist-examples/flash-sale/audit-main.js";
-  const files = `--engine ${place.url} --orders ${resolve(place.orders)}`;
+  const files = `--engine ${quoted(place.url)} --orders ${quoted(resolve(place.orders))}`;
   process.stdout.write(
     `The store is kept: ${place.url}\n` +
       `Audit it again: ${program} ${files} --repeat ${repeat} --stock ${stock} --kills ${kills}\n`,

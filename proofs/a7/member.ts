@@ -6,6 +6,7 @@ import { Kv } from "holdfast/ports/kv";
 import type { Store } from "holdfast/store";
 import type { Json, Link } from "../kit/node.ts";
 import { wait } from "../kit/figures.ts";
+import { messageOf } from "../kit/wire.ts";
 
 export interface MemberInput {
   readonly isBroken: boolean;
@@ -40,9 +41,14 @@ export interface WatchEvent {
   }[];
 }
 
+/** The end of a watch that nobody asked for. */
+export interface WatchFailure {
+  readonly failure: string;
+}
+
 /** A task or an event as the plain data that it is. */
 export function plain(
-  value: MemberInput | IncrementTask | PutTask | WriteTask | WatchTask | WatchEvent,
+  value: MemberInput | IncrementTask | PutTask | WriteTask | WatchTask | WatchEvent | WatchFailure,
 ): Json {
   return value as unknown as Json;
 }
@@ -62,10 +68,7 @@ export async function member(link: Link): Promise<void> {
   link.serve("present", async (keys) => self.present(keys as readonly string[]));
   link.serve("write", (task) => self.write(task as unknown as WriteTask));
   link.serve("written", async () => self.written);
-  link.serve(
-    "watch",
-    async (task) => void self.watch(task as unknown as WatchTask).catch(() => {}),
-  );
+  link.serve("watch", async (task) => void self.watch(task as unknown as WatchTask));
 }
 
 class Member {
@@ -147,8 +150,16 @@ class Member {
     return count;
   }
 
-  /** Tells of every batch, until the process ends. */
-  async watch({ prefix, cursor }: WatchTask): Promise<void> {
+  /** Tells of every batch, until the process ends; of the watch's own failure too. */
+  async watch(task: WatchTask): Promise<void> {
+    try {
+      await this.#follow(task);
+    } catch (error) {
+      if (!this.#link.signal.aborted) this.#link.tell(plain({ failure: messageOf(error) }));
+    }
+  }
+
+  async #follow({ prefix, cursor }: WatchTask): Promise<void> {
     const from = this.#isBroken ? undefined : cursor;
     const { signal } = this.#link;
     for await (const batch of this.#kv.watch(prefix, { cursor: from, signal })) {

@@ -35,11 +35,18 @@ export async function proveTtl(world: World): Promise<Findings> {
   const { revision } = await kv.list(PREFIX);
   const goneMs = new Map<string, number>();
   const watching = (async () => {
-    for await (const { changes } of kv.watch(PREFIX, { cursor: revision, signal: ended.signal })) {
-      for (const { type, key } of changes)
-        if (type === "delete") goneMs.set(key, clock.monotonicMs());
+    try {
+      const options = { cursor: revision, signal: ended.signal };
+      for await (const { changes } of kv.watch(PREFIX, options)) {
+        for (const { type, key } of changes)
+          if (type === "delete") goneMs.set(key, clock.monotonicMs());
+      }
+    } catch (error) {
+      if (!ended.signal.aborted) throw error;
     }
-  })().catch(() => {});
+  })();
+  // Told below: a proof whose own watch failed could not be carried out.
+  watching.catch(() => {});
   const lives = await Promise.all(
     Array.from({ length: isShort ? 8 : 20 }, (_, i) => putOne(world, i)),
   );

@@ -4,11 +4,12 @@
  * From the batches alone a mirror is kept; in the end it must equal the range, and every key that
  * was ever written must have been told of.
  */
+import { HoldfastError } from "holdfast";
 import type { KvList } from "holdfast/ports/kv";
 import { check, figure, until, wait } from "../kit/figures.ts";
 import type { Node } from "../kit/node.ts";
 import type { Findings } from "../proof.ts";
-import { plain, type WatchEvent } from "./member.ts";
+import { plain, type WatchEvent, type WatchFailure } from "./member.ts";
 import { startMember, type World } from "./world.ts";
 
 const PREFIX = "watch/";
@@ -45,13 +46,14 @@ export async function proveWatch(world: World): Promise<Findings> {
     page = await kv.list(PREFIX, { limit: 1_000, after: page?.next ?? undefined });
     for (const { key, value } of page.entries) truth.set(key, value);
   } while (page.next !== null);
-  await until(clock, CATCH_UP_MS, () => mirror.differences(truth) === 0);
+  await until(clock, CATCH_UP_MS, () => mirror.isBroken || mirror.differences(truth) === 0);
   await watcher.stop();
+  mirror.check();
   return judge(mirror, truth, { count, kills });
 }
 
 async function startWatcher(world: World, mirror: Mirror, no: number): Promise<Node> {
-  const onEvent = (event: unknown): void => mirror.take(event as WatchEvent);
+  const onEvent = (event: unknown): void => mirror.hear(event as WatchEvent | WatchFailure);
   const node = await startMember(world, `watcher-${no}`, { onEvent });
   await node.ask("watch", plain({ prefix: PREFIX, cursor: mirror.cursor }));
   return node;
@@ -67,12 +69,28 @@ class Mirror {
   disorders = 0;
   readonly #values = new Map<string, number>();
   readonly #revisions = new Map<string, number>();
+  #failure: string | undefined;
 
   constructor(cursor: number) {
     this.cursor = cursor;
   }
 
-  take({ cursor, isResync, changes }: WatchEvent): void {
+  hear(event: WatchEvent | WatchFailure): void {
+    if ("failure" in event) this.#failure ??= event.failure;
+    else this.#take(event);
+  }
+
+  get isBroken(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** Throws what ended a watch, if that was anything but its process's end. */
+  check(): void {
+    if (this.#failure === undefined) return;
+    throw new HoldfastError("FAILED", `A watch ended by itself: ${this.#failure}`);
+  }
+
+  #take({ cursor, isResync, changes }: WatchEvent): void {
     if (isResync) this.resyncs++;
     if (cursor < this.cursor) this.disorders++;
     for (const { key, revision, value } of changes) {

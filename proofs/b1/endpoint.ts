@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import type { Store } from "holdfast/store";
 import { wait } from "../kit/figures.ts";
+import { messageOf } from "../kit/wire.ts";
 import { Poster, readBody } from "./http.ts";
 import { emails, mailId, type Mail } from "./mail.ts";
 
@@ -16,10 +17,16 @@ const BARE_EVERY = 4;
 export class Endpoint {
   readonly #store: Store;
   readonly #server: Server;
+  #failure: string | undefined;
 
   constructor(store: Store) {
     this.#store = store;
     this.#server = createServer((request, response) => void this.#answer(request, response));
+  }
+
+  /** What the first 503 was about. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** Starts to listen; gives the port. */
@@ -39,7 +46,8 @@ export class Endpoint {
       // The mail's own id makes a repeated request harmless.
       await this.#store.handle(emails).add(mail, { id: mail.id });
       response.writeHead(202).end();
-    } catch {
+    } catch (error) {
+      this.#failure ??= `503: ${messageOf(error)}`;
       response.writeHead(503).end();
     }
   }
@@ -61,10 +69,16 @@ export class Visitors {
   /** Mails that the endpoint has promised. */
   readonly promised: Set<string> = new Set();
   #sent = 0;
+  #failure: string | undefined;
 
   constructor(store: Store, port: number) {
     this.#store = store;
     this.#poster = new Poster(port);
+  }
+
+  /** What the first request without an answer met. */
+  get failure(): string | undefined {
+    return this.#failure;
   }
 
   /** Requests made so far. */
@@ -106,7 +120,10 @@ export class Visitors {
   async #timed(path: string, body: unknown, latencies: number[]): Promise<number> {
     const { clock } = this.#store;
     const startMs = clock.monotonicMs();
-    const status = await this.#poster.post(path, body).catch(() => 0);
+    const status = await this.#poster.post(path, body).catch((error: unknown) => {
+      this.#failure ??= `no answer: ${messageOf(error)}`;
+      return 0;
+    });
     latencies.push(clock.monotonicMs() - startMs);
     return status;
   }

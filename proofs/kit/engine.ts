@@ -5,13 +5,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect, HoldfastError } from "holdfast";
+import { connect, HoldfastError, type Holdfast } from "holdfast";
 import { memory, MemoryState } from "holdfast/engines/memory";
 import { Kv } from "holdfast/ports/kv";
 import { listQueues, Queue } from "holdfast/ports/queue";
 import { Store, systemRandom } from "holdfast/store";
 import type { ProgramName } from "../programs.ts";
 import { InstanceNode } from "./instance-node.ts";
+import { until } from "./figures.ts";
 import type { Node, NodeOptions, StoreSettings } from "./node.ts";
 import { ProcessNode } from "./process-node.ts";
 
@@ -34,7 +35,10 @@ export interface Engine {
 /** Nodes have little to wait for: a proof that ends stops them first. */
 const DRAIN_MS = 2_000;
 const STOP_WITHIN_MS = 5_000;
+const CLEAN_WITHIN_MS = 10_000;
 const PURGE_PAGE = 1_000;
+/** What a purge takes; a leased job is given back first, by the end of its session. */
+const PURGED = ["ready", "scheduled", "blocked", "completed", "cancelled", "dead"] as const;
 
 /** Opens the engine of the URL, or a SQLite file in a temporary folder. */
 export async function openEngine(url: string | undefined, name: string): Promise<Engine> {
@@ -127,12 +131,17 @@ class OpenedEngine implements Engine {
   async close(): Promise<void> {
     const { folder, state } = this.#opened;
     this.#isClosing = true;
-    await Promise.allSettled([...this.#nodes].map(async (node) => this.#end(await node)));
+    try {
+      // First its own handle: what still runs of a proof that was interrupted (its visitors, say)
+      // writes nothing from here on.
+      await this.store.close();
+    } finally {
+      await Promise.allSettled([...this.#nodes].map(async (node) => this.#end(await node)));
+    }
     try {
       // A temporary store goes as a whole.
       if (folder === undefined && state === undefined) await this.#clean();
     } finally {
-      await this.store.close();
       if (folder !== undefined) await removeFolder(folder);
       if (this.#scratch !== undefined) await removeFolder(await this.#scratch);
     }
@@ -149,20 +158,34 @@ class OpenedEngine implements Engine {
 
   /** Leaves a store of the user's as it was, but for empty queues. */
   async #clean(): Promise<void> {
-    const kv = new Kv(this.store);
+    const { namespace, url } = this.#opened;
+    if (url === undefined) return;
+    await using hf = await connect(url, { namespace, drainMs: DRAIN_MS });
+    await endSessions(hf.store);
+    const kv = new Kv(hf.store);
     for await (const { key } of kv.scan("", { limit: PURGE_PAGE })) await kv.delete(key);
-    for (const { queue: name } of await listQueues(this.store)) {
-      const queue = new Queue(this.store, name);
-      for (const state of [
-        "ready",
-        "scheduled",
-        "blocked",
-        "completed",
-        "cancelled",
-        "dead",
-      ] as const) {
-        await queue.purge(state);
-      }
-    }
+    // A session that held much gives it back in parts, one with each commit: so again and again.
+    const isEmpty = await until(hf.store.clock, CLEAN_WITHIN_MS, () => purgeAll(hf));
+    if (isEmpty) return;
+    const message = `Expected the proof to remove its jobs, some are left in ${namespace}`;
+    throw new HoldfastError("FAILED", message);
   }
+}
+
+/** Ends what is left of nodes that are dead: without that, their jobs stay leased for a TTL. */
+async function endSessions(store: Store): Promise<void> {
+  const partition = store.partitionName();
+  const [sessions] = await store.read([{ read: "session.list", partition }]);
+  for (const { session } of sessions)
+    await store.commit(partition, [{ op: "session.end", session }]);
+}
+
+/** Whether no job is left. */
+async function purgeAll({ store }: Holdfast): Promise<boolean> {
+  for (const { queue: name } of await listQueues(store)) {
+    const queue = new Queue(store, name);
+    for (const state of PURGED) await queue.purge(state);
+  }
+  const left = await listQueues(store);
+  return left.every(({ counts }) => Object.values(counts).every((count) => count === 0));
 }

@@ -286,6 +286,18 @@ export const kvWatchCases: Cases = {
     assert.equal(watcher.state.get("k"), 2);
     assert.equal(watcher.batches.filter((batch) => batch.isResync).length, 1);
     await watcher.stop();
+    // A store that lost even the partition, as a file that was deleted.
+    const lost = kv.partition("lost");
+    const again = await watching(world, "k", { cursor: 7 }, lost);
+    assert.deepEqual([again.batches[0]?.isResync, again.cursor], [true, 0]);
+    const first = await lost.put("k", 3);
+    await again.sees(world, "what comes after", () => again.cursor >= first.revision);
+    assert.equal(again.state.get("k"), 3);
+    assert.equal(again.batches.filter((batch) => batch.isResync).length, 1);
+    await again.stop();
+    const unused = await watching(world, "k", { cursor: 0 }, kv.partition("unused"));
+    assert.deepEqual([unused.batches[0]?.isResync, unused.cursor], [false, 0]);
+    await unused.stop();
   },
 
   "A batch of more changes than the watch's `buffer` becomes one resync.": async (world) => {

@@ -5,7 +5,7 @@ import { LIMITS } from "../core/limits.ts";
 import { Queue } from "../ports/queue/index.ts";
 import { assertSame, AWKWARD_TEXT, awkwardBytes, largest, UNSTORABLE_TEXT } from "./data.ts";
 import { concurrently, draw, refuses, rejectsArgument, type Cases, type World } from "./kit.ts";
-import { drain, ids, Worker, workers } from "./queue-kit.ts";
+import { assertCounts, drain, ids, Worker, workers } from "./queue-kit.ts";
 
 /** What became of adds when all processes died in the middle of them. */
 interface Adds {
@@ -218,5 +218,23 @@ export const queueAddingCases: Cases = {
       await elsewhere.pause();
       assert.deepEqual((await one.claim(10)).length, 2);
       assert.equal((await elsewhere.stats()).counts.ready, 2);
+    },
+
+  "The id of a finished job that is kept no longer is free, however many others are over with it.":
+    async (world) => {
+      const keepMs = world.span(100);
+      const [one] = await workers(world, 2, { keepMs });
+      // More than an engine removes at once.
+      const count = 2 * LIMITS.reapRows + 50;
+      const names = Array.from({ length: count }, (_, i) => `j${i}`);
+      await one.queue.addMany(names.map((id) => ({ id, payload: "" })));
+      assert.equal((await drain(one, 1_000)).length, count);
+      await world.pass(keepMs + 1);
+      const last = `j${count - 1}`;
+      const added = await one.queue.add({ id: last, payload: "another" });
+      assert.equal(added.status, "added");
+      assert.equal((await one.view(last)).payload, "another");
+      assert.equal(await one.queue.cancel("j1500"), "missing");
+      await assertCounts(one.queue);
     },
 };

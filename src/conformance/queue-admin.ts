@@ -220,7 +220,7 @@ export const queueAdminCases: Cases = {
       );
     },
 
-  "Changes after a cursor show each changed job with its last state, whatever the size of their pages.":
+  "Changes after a cursor show each changed job that is still there with its last state, whatever the size of their pages, and tell nothing of one that is gone.":
     async (world) => {
       const [one, two] = await workers(world, 2);
       await one.add("before");
@@ -245,6 +245,8 @@ export const queueAdminCases: Cases = {
       }
       const other = await new Queue(one.store, "other").changes(start);
       assert.deepEqual(other.changes, [], "of this queue alone");
+      await endsAtLimit(one);
+      await tellsNothingOfGone(one);
     },
 
   "A cursor of changes that were trimmed, or that the store has not reached, gives one resync.":
@@ -261,6 +263,10 @@ export const queueAdminCases: Cases = {
       await one.add("b");
       const { changes, isResync } = await one.queue.changes(trimmed.cursor);
       assert.deepEqual([ids(changes), isResync], [["b"], false]);
+      // A store that lost even the partition, as a file that was deleted.
+      const lost = new Queue(one.store, "q", { partition: "lost" });
+      assert.deepEqual(await lost.changes(7), { changes: [], cursor: 0, isResync: true });
+      assert.deepEqual(await lost.changes(0), { changes: [], cursor: 0, isResync: false });
     },
 
   "A hint comes when a job becomes claimable, finishes, or is asked to stop, and a lost hint costs time only.":
@@ -339,6 +345,61 @@ async function follow(queue: Queue, from: number, states: Map<string, JobState>)
     assert.ok(page.cursor > cursor);
     cursor = page.cursor;
   }
+}
+
+/** A page ends with the group that fills it: whatever travelled in one commit, or none smaller. */
+async function endsAtLimit({ queue, store, world }: Worker): Promise<void> {
+  let { cursor } = await queue.changes(0);
+  for (let page = await queue.changes(cursor); page.cursor > cursor;) {
+    ({ cursor } = page);
+    page = await queue.changes(cursor);
+  }
+  const add = (id: string) => queue.op.enqueue({ id, payload: "" }).op;
+  // Sent at once, so that they travel in few commits.
+  const names = Array.from({ length: 60 }, (_, i) => `page-${i}`);
+  await Promise.all(names.map((id) => store.commit(world.namespace, [add(id)])));
+  const group = Array.from({ length: 9 }, (_, i) => `group-${i}`);
+  assert.ok((await store.commit(world.namespace, group.map(add))).ok);
+  const seen: string[] = [];
+  for (const name of names) {
+    const page = await queue.changes(cursor, { limit: 1 });
+    assert.equal(page.changes.length, 1, `one job a page, ${name}`);
+    seen.push(...ids(page.changes));
+    ({ cursor } = page);
+  }
+  assert.deepEqual(seen, names);
+  const last = await queue.changes(cursor, { limit: 1 });
+  assert.deepEqual(ids(last.changes), group, "the jobs of one group come together");
+}
+
+/** Jobs that were removed: the changes name none of them, not even those that led there. */
+async function tellsNothingOfGone(worker: Worker): Promise<void> {
+  const { queue } = worker;
+  await queue.purge("ready");
+  await queue.purge("blocked");
+  await queue.purge("ready");
+  const { seq } = await queue.add({ id: "purged", payload: "" });
+  const told = async (): Promise<string[]> => {
+    const gone: string[] = [];
+    for (let cursor = 0; ;) {
+      const page = await queue.changes(cursor);
+      gone.push(...page.changes.filter((each) => each.seq >= seq).map((each) => each.id));
+      if (page.cursor === cursor) return gone;
+      ({ cursor } = page);
+    }
+  };
+  assert.deepEqual(await told(), ["purged"]);
+  assert.equal(await queue.purge("ready"), 1);
+  assert.deepEqual(await told(), []);
+  await queue.configure({ keepMs: 0 });
+  await worker.add("done");
+  await worker.settle(await worker.one("done"));
+  assert.deepEqual(await told(), []);
+  await queue.configure({ keepMs: 1 });
+  await worker.add("kept");
+  await worker.settle(await worker.one("kept"));
+  await worker.world.pass(2);
+  assert.deepEqual(await told(), []);
 }
 
 /** So many changes of a queue that the store keeps no longer what came before them. */

@@ -1,6 +1,7 @@
 /** Delivery: who holds a job, and what its holder's end means. */
 import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
+import { listQueues } from "../ports/queue/index.ts";
 import { refuses, rejectsArgument, type Cases } from "./kit.ts";
 import { drain, ids, Worker, workers } from "./queue-kit.ts";
 
@@ -159,4 +160,23 @@ export const queueDeliveryCases: Cases = {
       }
       assert.equal((await two.claim(20)).length, 20);
     },
+
+  "A claim of an unknown queue is answered empty, and nothing is written for it.": async (
+    world,
+  ) => {
+    const one = await Worker.start(world, "unknown");
+    const names = async () => (await listQueues(one.store)).map(({ queue }) => queue);
+    const { driver } = await world.aside();
+    const revision = async () => {
+      const [{ partitions }] = await driver.read([{ read: "store.info" }]);
+      return partitions.find((each) => each.partition === world.namespace)?.revision;
+    };
+    const before = await revision();
+    assert.equal(await one.none(), null);
+    assert.deepEqual([await names(), await revision()], [[], before]);
+    await one.queue.resume();
+    assert.deepEqual(await names(), [], "nor for a queue that is resumed and was never paused");
+    await one.add("a");
+    await one.one("a");
+  },
 };

@@ -1,17 +1,19 @@
 /** Limits: leases at once, starts per time, jobs that wait. */
 import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
+import type { Settlement } from "../ports/queue/index.ts";
+import type { ClaimedJob, JobView, Op } from "../store/ops.ts";
 import {
   concurrently,
   draw,
+  isRefused,
   pick,
   refuses,
   rejectsArgument,
   type Cases,
   type World,
 } from "./kit.ts";
-import type { Worker } from "./queue-kit.ts";
-import { drain, ids, workers } from "./queue-kit.ts";
+import { assertCounts, drain, ids, Worker, workers } from "./queue-kit.ts";
 
 interface Rate {
   readonly count: number;
@@ -54,6 +56,81 @@ async function starts(world: World, all: readonly Worker[], count: number): Prom
     }
   }
   return found;
+}
+
+/** Ops that put jobs into the line or take them out, and how many there are more after them. */
+type Mix = (worker: Worker) => Promise<readonly [change: number, ...ops: readonly Op[]]>;
+
+/** Leaves room for one more. */
+async function fill({ queue }: Worker): Promise<void> {
+  await queue.purge("ready", { max: 5 });
+  const { counts, config } = await queue.stats();
+  const room = (config.maxWaiting ?? 0) - 1 - counts.ready - counts.scheduled - counts.blocked;
+  await queue.addMany(Array.from({ length: room }, () => ({ payload: "" })));
+}
+
+function settling(how: Settlement, change: number): Mix {
+  return async (worker) => {
+    const job = await worker.one();
+    await fill(worker);
+    return [change, worker.queue.op.settle(worker.session, job, how).op];
+  };
+}
+
+const MIXES: readonly Mix[] = [
+  settling({ outcome: "released" }, 1),
+  settling({ outcome: "retry", delayMs: 60_000 }, 1),
+  settling({ outcome: "completed" }, 0),
+  async (worker) => {
+    const { op } = worker.queue;
+    const job = await worker.one();
+    await fill(worker);
+    const retry = op.settle(worker.session, job, { outcome: "retry" });
+    return [0, op.cancel(job.id).op, retry.op];
+  },
+  async (worker) => {
+    await worker.settle(await worker.one(), { outcome: "dead" });
+    await fill(worker);
+    return [1, { op: "queue.redrive", queue: "q", ids: null, max: 10 }];
+  },
+  async (worker) => {
+    const job = await worker.one();
+    await fill(worker);
+    const dies = worker.queue.op.settle(worker.session, job, { outcome: "dead" });
+    return [1, dies.op, { op: "queue.redrive", queue: "q", ids: [job.id, job.id], max: 2 }];
+  },
+  async (worker) => {
+    const { op } = worker.queue;
+    await fill(worker);
+    const { id } = (await worker.queue.list("ready", { limit: 1 })).jobs[0] as JobView;
+    return [-1, op.cancel(id).op, op.cancel(id).op, op.cancel("none").op];
+  },
+  async (worker) => {
+    await fill(worker);
+    return [-5, { op: "queue.purge", queue: "q", state: "ready", max: 5 }];
+  },
+  async (worker) => {
+    const { session, queue } = await Worker.start(worker.world);
+    const { jobs } = await queue.claim(session, 3);
+    await fill(worker);
+    const done = queue.op.settle(session, jobs[1] as ClaimedJob, { outcome: "completed" });
+    return [2, done.op, { op: "session.end", session: session.id }];
+  },
+];
+
+/** The group is taken with as many adds as there is room for after its other ops, and no more. */
+async function assertExact({ queue, store, world }: Worker, change: number, ops: readonly Op[]) {
+  const room = Math.max(0, 1 - change);
+  const what = `room for ${room} after ${ops.map((op) => op.op).join()}`;
+  const adds = Array.from({ length: room + 1 }, () => queue.op.enqueue({ payload: "" }).op);
+  isRefused(
+    await store.commit(world.namespace, [...ops, ...adds]),
+    "OVERLOADED",
+    ops.length + room,
+  );
+  const { ok } = await store.commit(world.namespace, [...ops, ...adds.slice(1)]);
+  assert.ok(ok, what);
+  await assertCounts(queue);
 }
 
 export const queueLimitCases: Cases = {
@@ -225,6 +302,10 @@ export const queueLimitCases: Cases = {
       );
       assert.ok((await one.store.commitAll(four.slice(1))).ok);
       assert.equal((await one.queue.stats()).counts.ready, 40);
+      for (const mix of MIXES) {
+        const [change, ...ops] = await mix(one);
+        await assertExact(one, change, ops);
+      }
     },
 
   "A repeat of a dedupe key that adds no job is taken by a full queue too.": async (world) => {
@@ -260,4 +341,24 @@ export const queueLimitCases: Cases = {
     for (const rules of wrong) await rejectsArgument(() => one.queue.configure(rules));
     assert.equal((await one.queue.stats()).config.maxLeased, 2);
   },
+
+  "Of more finished jobs than `keepCount` those that finished first go, whenever they were added: no job loses its result by the settle that wrote it.":
+    async (world) => {
+      const keepCount = 50;
+      const [one] = await workers(world, 2, { keepCount });
+      for (const state of ["completed", "cancelled"] as const) {
+        await one.add(`slow-${state}`);
+        const slow = await one.one(`slow-${state}`);
+        // As many as there may be without any being removed, and one more.
+        for (let i = 0; i < keepCount + 255; i++) await one.add(`${state}-${i}`);
+        for (const job of await one.claim(1_000)) await one.settle(job, { outcome: state });
+        await world.pass(2);
+        await one.settle(slow, { outcome: state, ...(state === "completed" && { result: "r" }) });
+        const { result } = await one.view(slow.id);
+        assert.equal(result, state === "completed" ? "r" : null);
+        assert.equal(await one.queue.get(`${state}-0`), null, "the first to finish went");
+        assert.equal(await one.state(`${state}-${keepCount + 254}`), state);
+        await assertCounts(one.queue);
+      }
+    },
 };

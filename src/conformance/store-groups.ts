@@ -87,6 +87,7 @@ export const storeGroupCases: Cases = {
         }
       }
       assert.ok((await store.commit(world.namespace, effects)).ok, "without it they hold");
+      await leavesNoPartition(world, store);
     }),
 
   "A refusal is an answer that names the op, the code and the reason; only the throwing calls throw it.":
@@ -102,6 +103,16 @@ export const storeGroupCases: Cases = {
       assert.deepEqual(details, { key: "none", expected: 5, found: 0 });
       const error = await refuses(kv.add("k", -1, { min: 0 }), "LIMITED");
       assert.equal(error.details["key"], "k");
+      // Of a newer library, through something that both share.
+      const future = { op: "kv.future", key: "k" } as unknown as Op;
+      const driver = await world.driver();
+      const groups = [[put("k", 1), future], [put("after", 1)]];
+      const partition = world.namespace;
+      const [newer, next] = await driver.commit(groups.map((ops) => ({ partition, ops })));
+      assert.ok(newer?.ok === false && next?.ok === true);
+      assert.deepEqual([newer.refusal.index, newer.refusal.code], [1, "INCOMPATIBLE"]);
+      assert.match(newer.refusal.message, /kv\.future/);
+      assert.deepEqual(await values(store, ["k", "after"]), [null, 1]);
     }),
 
   "Groups that travel in one commit are apart: a refused one changes nothing for its neighbours.":
@@ -189,6 +200,18 @@ export const storeGroupCases: Cases = {
       isRefused(await store.commit(world.namespace, [open, end, open]), "LEASE_LOST", 2);
       const bound = { ...put("bound", 1), session: "s" };
       isRefused(await store.commit(world.namespace, [open, end, bound]), "LEASE_LOST", 2);
+      const take: Op = { op: "kv.add", key: "bound", delta: -5, min: 0 };
+      const nine = { ...bound, value: "9" };
+      isRefused(await store.commit(world.namespace, [open, nine, end, take]), "LIMITED", 3);
+      const held = { ...open, session: "holder" };
+      const kept = { ...nine, session: "holder" };
+      assert.ok((await store.commit(world.namespace, [held, kept])).ok);
+      const gone = { op: "session.end", session: "holder" } as const;
+      isRefused(await store.commit(world.namespace, [gone, take]), "LIMITED", 1);
+      assert.deepEqual(await values(store, ["bound"]), [9]);
+      const one: Op = { op: "kv.add", key: "bound", delta: 1 };
+      assert.ok((await store.commit(world.namespace, [gone, one])).ok);
+      assert.deepEqual(await values(store, ["bound"]), [1], "it counted as absent");
       const rules = queue.op.configure({ maxWaiting: 3 }).op;
       isRefused(
         await store.commit(world.namespace, [rules, ...two.slice(1), ...two.slice(1)]),
@@ -271,6 +294,31 @@ export const storeGroupCases: Cases = {
     }
   },
 };
+
+/**
+ * Nor is there a trace of a group that was refused, or wrote nothing, in a partition of its own.
+ */
+async function leavesNoPartition(world: World, store: Store): Promise<void> {
+  const { driver } = await world.aside();
+  const there = async () => (await driver.read([{ read: "store.info" }]))[0].partitions.length;
+  const before = await there();
+  const claim: Op = { op: "queue.claim", queue: "q", session: "none", max: 1 };
+  const groups: readonly (readonly Op[])[] = [
+    [put("a", 1), { op: "kv.check", key: "none", revision: 1 }],
+    [{ op: "queue.pause", queue: "q", isPaused: true }, claim],
+    [{ op: "session.renew", session: "none", ttlMs: 1_000 }],
+    [{ op: "kv.get", key: "a" }],
+    [{ op: "kv.delete", key: "a" }],
+    [{ op: "queue.cancel", queue: "q", id: "a", reason: null }],
+    [{ op: "queue.purge", queue: "q", state: "ready", max: 1 }],
+    [{ op: "session.end", session: "none" }],
+  ];
+  for (const [i, ops] of groups.entries()) {
+    const { ok } = await store.commit(`${world.namespace}-${i}`, ops);
+    assert.equal(ok, i > 2, `${ops[0]?.op}`);
+    assert.equal(await there(), before, `${ops[0]?.op}`);
+  }
+}
 
 /** All that the partition holds, without the store's clock. */
 async function snapshot(world: World): Promise<unknown> {

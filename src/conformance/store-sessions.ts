@@ -134,14 +134,22 @@ export const storeSessionCases: Cases = {
     },
   ),
 
-  "A session that has ended is over for every op that names it, and ending it again is no error.":
+  "A session that has ended is over for every op that uses it, and can't be opened again while anything is left of it; ending it again is no error.":
     whole(async (world) => {
       const store = await world.store();
       const commit = (...ops: Op[]) => store.commit(world.namespace, ops);
       assert.ok((await commit(open("s", 60_000))).ok);
       assert.ok((await commit(open("s", 60_000))).ok, "a repeat after a lost answer");
+      // More than one commit clears away.
+      for (let i = 0; i < 3; i++) {
+        const put = (_: unknown, at: number): Op => {
+          return { op: "kv.put", key: `bound ${i} ${at}`, value: "", session: "s" };
+        };
+        assert.ok((await commit(...Array.from({ length: 1_000 }, put))).ok);
+      }
       const end: Op = { op: "session.end", session: "s" };
       assert.ok((await commit(end)).ok);
+      isRefused(await commit(open("s", 60_000)), "LEASE_LOST");
       assert.ok((await commit(end)).ok);
       isRefused(await commit({ op: "session.renew", session: "s", ttlMs: 1_000 }), "LEASE_LOST");
       isRefused(

@@ -116,8 +116,14 @@ export function validate(
 ): unknown {
   if (schema === undefined) return value;
   const result = schema["~standard"].validate(value);
-  if (result instanceof Promise) return result.then((done) => unwrap(done, what));
-  return unwrap(result, what);
+  return isThenable(result)
+    ? Promise.resolve(result).then((done) => unwrap(done, what))
+    : unwrap(result, what);
+}
+
+/** A promise of any library or realm: `instanceof Promise` knows this realm's own alone. */
+function isThenable<T>(result: T | PromiseLike<T>): result is PromiseLike<T> {
+  return typeof (result as Partial<PromiseLike<T>>).then === "function";
 }
 
 function unwrap(result: StandardSchemaV1.Result<unknown>, what: string): unknown {

@@ -60,6 +60,14 @@ export const LIMITS = {
   sqlitePartitions: 8_192,
   /** Jobs that one `addMany` call may carry. */
   addMany: 100_000,
+  /** Records of one import; a page of an export has fewer but for very many sessions or queues. */
+  importRecords: 100_000,
+  /** Bytes of data in one import: export smaller pages where records are large. */
+  importBytes: 67_108_864,
+  /** An export's cursor, in characters: it may name a key, each byte of it escaped. */
+  cursorChars: 16_384,
+  /** Where a partition has moved to, in characters. */
+  placeChars: 2_000,
 } as const;
 
 /** The greatest whole number that every engine keeps exactly. */

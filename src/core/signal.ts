@@ -2,8 +2,8 @@
  * Waiting under an AbortSignal: every wait here has a signal, a bound, or both, and leaves no
  * listener behind.
  */
-import type { Clock } from "./clock.ts";
-import { HoldfastError } from "./errors.ts";
+import type { Clock, Timer } from "./clock.ts";
+import { HoldfastError, type Outcome } from "./errors.ts";
 import { checkMs, expected } from "./options.ts";
 
 /** What every waiting call takes. */
@@ -74,6 +74,7 @@ export function waitFor<T>(
     return promise;
   const { signal, timeoutMs } = wait;
   return new Promise<T>((resolve, reject) => {
+    let timer: Timer | undefined;
     const clean = (): void => {
       timer?.cancel();
       signal?.removeEventListener("abort", onAbort);
@@ -82,16 +83,7 @@ export function waitFor<T>(
       clean();
       reject(signal?.reason);
     };
-    const timer =
-      timeoutMs === undefined
-        ? undefined
-        : clock.timer(timeoutMs, () => {
-            clean();
-            const message = `${what} took longer than timeoutMs ${timeoutMs}`;
-            reject(new HoldfastError("TIMEOUT", message, { retryable: true, outcome }));
-          });
-    if (signal?.aborted === true) return onAbort();
-    signal?.addEventListener("abort", onAbort, { once: true });
+    // First of all: a wait that is over at once must not leave the work's failure to nobody.
     promise.then(
       (value) => {
         clean();
@@ -102,5 +94,37 @@ export function waitFor<T>(
         reject(error);
       },
     );
+    if (signal?.aborted === true) return reject(signal.reason);
+    if (timeoutMs !== undefined) {
+      timer = clock.timer(timeoutMs, () => {
+        clean();
+        reject(timedOut(what, timeoutMs, outcome));
+      });
+    }
+    signal?.addEventListener("abort", onAbort, { once: true });
   });
+}
+
+function timedOut(what: string, timeoutMs: number, outcome: Outcome | undefined): HoldfastError {
+  const message = `${what} took longer than timeoutMs ${timeoutMs}`;
+  return new HoldfastError("TIMEOUT", message, { retryable: true, outcome });
+}
+
+/**
+ * One `timeoutMs` over a call of several steps: each time it is asked it gives the wait of the next
+ * step, with what is left. Throws `TIMEOUT` (`not-applied`: of the next step) once nothing is.
+ */
+export function stepsWithin(
+  clock: Clock,
+  wait: Wait | undefined,
+  what: string,
+): () => Wait | undefined {
+  const { timeoutMs } = wait ?? {};
+  if (timeoutMs === undefined) return () => wait;
+  const endMs = clock.monotonicMs() + timeoutMs;
+  return () => {
+    const leftMs = Math.ceil(endMs - clock.monotonicMs());
+    if (leftMs < 0) throw timedOut(what, timeoutMs, "not-applied");
+    return { ...wait, timeoutMs: leftMs };
+  };
 }

@@ -2,8 +2,17 @@
  * The OpenTelemetry seam: the only file that imports `@opentelemetry/api`. Without an SDK every
  * call here is a no-op of a few nanoseconds. Portable classes call it; engines never do.
  */
-import { context, metrics, propagation, trace, SpanKind, SpanStatusCode } from "@opentelemetry/api";
-import type { Attributes, Context, Counter, Histogram, Span } from "@opentelemetry/api";
+import {
+  context,
+  metrics,
+  propagation,
+  ProxyTracerProvider,
+  ROOT_CONTEXT,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from "@opentelemetry/api";
+import type { Attributes, Context, Counter, Histogram, Link, Span } from "@opentelemetry/api";
 
 /**
  * Attribute names of the published messaging and database conventions. Never a user's key or
@@ -18,8 +27,9 @@ export const ATTRIBUTES = {
   outcome: "holdfast.outcome",
 } as const;
 
-const tracer = () => trace.getTracer("holdfast");
-const meter = () => metrics.getMeter("holdfast");
+const NAME = "holdfast";
+const tracer = () => trace.getTracer(NAME);
+const meter = () => metrics.getMeter(NAME);
 
 export interface Meters {
   readonly jobs: Counter;
@@ -56,6 +66,15 @@ function parent(traceparent: string | undefined): Context {
   return propagation.extract(context.active(), { traceparent });
 }
 
+function linksTo(traceparents: readonly string[]): Link[] {
+  const links: Link[] = [];
+  for (const traceparent of traceparents) {
+    const found = trace.getSpanContext(propagation.extract(ROOT_CONTEXT, { traceparent }));
+    if (found !== undefined) links.push({ context: found });
+  }
+  return links;
+}
+
 export { SpanKind };
 
 /** Runs `work` in a span; a throw marks it failed and goes on. */
@@ -64,14 +83,17 @@ export async function inSpan<T>(
   options: {
     readonly kind: SpanKind;
     readonly attributes: Attributes;
+    /** The `traceparent` of the span that this one is a child of; default: the active one. */
     readonly trace?: string | undefined;
+    /** The `traceparent`s of spans that this one comes from too: those of a batch. */
+    readonly links?: readonly string[] | undefined;
   },
   work: (span: Span) => Promise<T> | T,
 ): Promise<T> {
-  const { kind, attributes } = options;
+  const { kind, attributes, links = [] } = options;
   return tracer().startActiveSpan(
     name,
-    { kind, attributes },
+    { kind, attributes, links: linksTo(links) },
     parent(options.trace),
     async (span) => {
       try {
@@ -86,10 +108,13 @@ export async function inSpan<T>(
   );
 }
 
-/** True while a tracer that records is registered: lets hot paths skip the span's cost. */
+/**
+ * True while a tracer provider is registered: lets hot paths skip the span's cost. A span to try it
+ * with would be exported, and its sampling would decide for all that follow.
+ */
 export function isTracing(): boolean {
-  const span = tracer().startSpan("holdfast.probe");
-  const isRecording = span.isRecording();
-  span.end();
-  return isRecording;
+  const provider = trace.getTracerProvider();
+  // One that is not ours was registered through another copy of the API.
+  if (!(provider instanceof ProxyTracerProvider)) return true;
+  return provider.getDelegateTracer(NAME) !== undefined;
 }

@@ -8,12 +8,13 @@
  */
 import type { MemoryState } from "../engines/memory/index.ts";
 import type { Clock } from "../core/clock.ts";
+import { checkMs } from "../core/options.ts";
 import { describePlan, type FaultPlan } from "./faults.ts";
 import type { CommitEvent } from "./network.ts";
 import { World, type Program } from "./world.ts";
 
 export interface SimulationOptions {
-  /** A whole number; decides everything. */
+  /** A whole number from 0; decides everything. */
   readonly seed: number;
   /** How many instances run the program. 1 to 64; default 3. */
   readonly nodes?: number | undefined;
@@ -107,7 +108,8 @@ export class SimulationError extends Error {
  * Shape: faults until `untilMs`, then none; the program must be done within `healMs` more. Times
  * are virtual milliseconds: a minute takes a few milliseconds. Guarantee: one seed and one program
  * give one history, in any process on any machine with the same Node major version, as long as the
- * program takes time and chance from its instance alone. Errors: `SimulationError`, with the seed,
+ * program takes time and chance from its instance alone. Errors: `TypeError`, `RangeError` for the
+ * options; `SimulationError`, with the seed,
  * the faults, the last lines of the timeline and the command that replays it, if an invariant, the
  * program or its convergence fails. Complexity: some microseconds an event, besides the program's
  * own work.
@@ -124,6 +126,7 @@ export async function simulate(
   options: SimulationOptions,
 ): Promise<SimulationResult> {
   const { seed, nodes, faults, maxEvents, onStep, state } = options;
+  timesOf(options);
   const world = new World(program, {
     ...{ seed, nodes, faults, maxEvents, onStep, state, onCommit: options.always },
   });
@@ -139,8 +142,16 @@ export async function simulate(
   return { seed, plan, traceHash: trace.hash, events: trace.count, virtualMs: nowMs };
 }
 
-async function run(world: World, options: SimulationOptions): Promise<void> {
+function timesOf(options: SimulationOptions): {
+  readonly untilMs: number;
+  readonly healMs: number;
+} {
   const { untilMs = DEFAULTS.untilMs, healMs = DEFAULTS.healMs } = options;
+  return { untilMs: checkMs("untilMs", untilMs), healMs: checkMs("healMs", healMs) };
+}
+
+async function run(world: World, options: SimulationOptions): Promise<void> {
+  const { untilMs, healMs } = timesOf(options);
   const { isDone = (each: World) => each.hasEnded } = options;
   const done = (): boolean => isDone(world);
   if (await world.scheduler.run(untilMs, done)) return;

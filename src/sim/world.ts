@@ -1,6 +1,7 @@
 /** A simulated world: one store, some instances, the network between them, and what goes wrong. */
 import { SeededRandom, type Random } from "../core/random.ts";
 import type { Clock } from "../core/clock.ts";
+import { checkFunction, checkInteger } from "../core/options.ts";
 import { sleep } from "../core/signal.ts";
 import { memory, MemoryState } from "../engines/memory/index.ts";
 import type { StoreDriver } from "../store/driver.ts";
@@ -71,6 +72,7 @@ interface Machine {
 }
 
 const DEFAULT_NODES = 3;
+const MOST_NODES = 64;
 const DEFAULT_MAX_EVENTS = 1_000_000;
 
 export class World {
@@ -86,11 +88,16 @@ export class World {
   #current: FaultPlan;
 
   constructor(program: Program, options: WorldOptions) {
-    this.seed = options.seed;
+    const { nodes = DEFAULT_NODES, maxEvents = DEFAULT_MAX_EVENTS } = options;
+    this.seed = checkInteger("seed", options.seed);
+    // Without an instance nothing is left to do at once, and all would seem well.
+    checkInteger("nodes", nodes, 1, MOST_NODES);
+    checkInteger("maxEvents", maxEvents, 1);
+    checkFunction("program", program);
     this.#program = program;
     const count: DrawCount = { draws: 0 };
     // One stream a purpose, always split in this order.
-    const root = new Chance(new SeededRandom(options.seed), count);
+    const root = new Chance(new SeededRandom(this.seed), count);
     const chance = {
       plan: root.split(),
       schedule: root.split(),
@@ -103,7 +110,6 @@ export class World {
     this.plan = faults === "swarm" ? swarm(chance.plan) : planOf(faults);
     this.#current = this.plan;
     const plan = (): FaultPlan => this.#current;
-    const maxEvents = options.maxEvents ?? DEFAULT_MAX_EVENTS;
     const onStep = ({ name }: Owner): void => options.onStep?.(this, name);
     this.scheduler = new Scheduler({ chance: chance.schedule, count, maxEvents, onStep });
     const storeClock = new StoreHostClock(this.scheduler);
@@ -113,7 +119,7 @@ export class World {
       ...{ scheduler: this.scheduler, chance: chance.network, plan, onCommit },
     });
     const { scheduler, network } = this;
-    this.#machines = Array.from({ length: options.nodes ?? DEFAULT_NODES }, (_, index) => {
+    this.#machines = Array.from({ length: nodes }, (_, index) => {
       const machineChance = chance.machines.split();
       const name = `n${index + 1}`;
       const node = new SimNode({ name, scheduler, chance: machineChance, plan });

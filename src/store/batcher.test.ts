@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { ManualClock, systemClock } from "../core/clock.ts";
 import { HoldfastError, type HoldfastErrorOptions } from "../core/errors.ts";
@@ -43,6 +45,8 @@ function group(name: string, ops = 1): Group {
   return { partition: name, ops: Array.from({ length: ops }, () => ({ op: "kv.get", key: "k" })) };
 }
 
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
 const turn = (): Promise<void> => systemClock.yield();
 
 function make(options: Partial<BatcherOptions> = {}): {
@@ -328,6 +332,42 @@ describe("withdrawing, ticking, closing", () => {
     expect(script.names()).toEqual(["a", "c"]);
     script.answer(1);
     expect(await c?.promise).toMatchObject({ ok: true });
+  });
+
+  test("groups that were withdrawn behind a slow commit are not kept", async () => {
+    const { script, batcher } = make({ limits: { groupsWaiting: 2, bytesWaiting: 1_000 } });
+    submit(batcher, "a");
+    await turn();
+    const [stays] = submit(batcher, "s");
+    const refs: WeakRef<Group>[] = [];
+    for (let i = 0; i < 20_000; i++) {
+      const each = group("w");
+      refs.push(new WeakRef(each));
+      batcher.withdraw(batcher.submit(each, 500));
+    }
+    await turn();
+    collect();
+    await turn();
+    expect(refs.filter((ref) => ref.deref() !== undefined).length).toBeLessThan(10);
+    script.answer(0);
+    await turn();
+    await turn();
+    expect(script.names()).toEqual(["a", "s"]);
+    script.answer(1);
+    expect(await stays?.promise).toMatchObject({ ok: true });
+  });
+
+  test("a commit is full again after withdrawals, and its bounds count what leaves", async () => {
+    const { script, batcher } = make({ limits: { groupsPerCommit: 3, commitBytes: 10 } });
+    submit(batcher, "a");
+    await turn();
+    const [b, , d] = submit(batcher, "bcdefg", 3);
+    batcher.withdraw(b as Pending);
+    batcher.withdraw(d as Pending);
+    script.answer(0);
+    await turn();
+    await turn();
+    expect(script.names()).toEqual(["a", "cef"]);
   });
 
   test("when all that waits was withdrawn, nothing leaves", async () => {

@@ -26,8 +26,11 @@ import { invariant } from "../core/invariant.ts";
 import { LIMITS } from "../core/limits.ts";
 import type { Random } from "../core/random.ts";
 import { sleep, type Wait } from "../core/signal.ts";
+import { Backlog, Pending, type BatchSize } from "./backlog.ts";
 import { backoffMs, RETRY } from "./retry.ts";
 import type { Group, GroupResult } from "./ops.ts";
+
+export type { Pending } from "./backlog.ts";
 
 export interface BatcherOptions {
   readonly clock: Clock;
@@ -38,39 +41,14 @@ export interface BatcherOptions {
   readonly limits?: Partial<BatchLimits> | undefined;
 }
 
-export interface BatchLimits {
-  readonly groupsPerCommit: number;
-  readonly opsPerCommit: number;
-  readonly commitBytes: number;
+export interface BatchLimits extends BatchSize {
   readonly groupsWaiting: number;
   readonly bytesWaiting: number;
 }
 
-/** A group on its way. `promise` settles once; `withdraw` works as long as it has not left. */
-export class Pending {
-  readonly group: Group;
-  readonly bytes: number;
-  readonly promise: Promise<GroupResult>;
-  resolve!: (result: GroupResult) => void;
-  reject!: (error: unknown) => void;
-  state: "waiting" | "sent" | "done" = "waiting";
-
-  constructor(group: Group, bytes: number) {
-    this.group = group;
-    this.bytes = bytes;
-    this.promise = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-  }
-}
-
-/** Groups that will leave together. */
+/** Groups that leave together. */
 interface Batch {
   entries: Pending[];
-  ops: number;
-  bytes: number;
-  hasWithdrawn: boolean;
 }
 
 // One group's fault can't be the reason for these: halving would only ask again.
@@ -91,8 +69,7 @@ export class Batcher {
   readonly #random: Random;
   readonly #commitsInFlight: number;
   readonly #limits: BatchLimits;
-  /** Full batches in order, the last one still filling. */
-  #batches: Batch[] = [];
+  readonly #backlog = new Backlog();
   /** Ahead of all others: a session must be renewed however much waits. */
   #urgent: Pending[] = [];
   #waiting = 0;
@@ -139,14 +116,7 @@ export class Batcher {
       throw this.#overloaded();
     }
     const pending = new Pending(group, bytes);
-    let batch = this.#batches.at(-1);
-    if (batch === undefined || !this.#fits(batch, pending)) {
-      batch = { entries: [], ops: 0, bytes: 0, hasWithdrawn: false };
-      this.#batches.push(batch);
-    }
-    batch.entries.push(pending);
-    batch.ops += group.ops.length;
-    batch.bytes += bytes;
+    this.#backlog.push(pending);
     this.#waiting++;
     this.#waitingBytes += bytes;
     this.#wake();
@@ -171,14 +141,13 @@ export class Batcher {
     pending.state = "done";
     this.#waiting--;
     this.#waitingBytes -= pending.bytes;
-    for (const batch of this.#batches) batch.hasWithdrawn = true;
+    this.#backlog.remove(pending);
     return true;
   }
 
   /**
    * The group's result, or the end of the caller's wait. Then a group that has not left is
-   * withdrawn (a `TIMEOUT` says
-   * `not-applied`); one that has goes on without the caller.
+   * withdrawn (a `TIMEOUT` says `not-applied`); one that has goes on without the caller.
    */
   follow(pending: Pending, wait: Wait | undefined): Promise<GroupResult> {
     const { signal, timeoutMs } = wait ?? {};
@@ -246,7 +215,7 @@ export class Batcher {
       }
     };
     refuse(this.#urgent, "not-applied");
-    for (const batch of this.#batches) refuse(batch.entries, "not-applied");
+    refuse(this.#backlog.takeAll(), "not-applied");
     for (const batch of this.#sent) {
       refuse(
         batch.entries.filter((pending) => pending.state === "waiting"),
@@ -255,7 +224,6 @@ export class Batcher {
       refuse(batch.entries, "unknown");
     }
     this.#urgent = [];
-    this.#batches = [];
   }
 
   #overloaded(): HoldfastError {
@@ -266,15 +234,6 @@ export class Batcher {
       outcome: "not-applied",
       details,
     });
-  }
-
-  #fits(batch: Batch, pending: Pending): boolean {
-    const limits = this.#limits;
-    return (
-      batch.entries.length < limits.groupsPerCommit &&
-      batch.ops + pending.group.ops.length <= limits.opsPerCommit &&
-      batch.bytes + pending.bytes <= limits.commitBytes
-    );
   }
 
   #wake(): void {
@@ -294,19 +253,14 @@ export class Batcher {
   }
 
   #next(): Batch | undefined {
-    const batch = this.#batches.shift();
-    if (batch?.hasWithdrawn === true) {
-      batch.entries = batch.entries.filter((pending) => pending.state === "waiting");
-    }
+    const waiting = this.#backlog.take(this.#limits);
+    let entries = waiting;
     if (this.#urgent.length > 0) {
-      const entries = this.#urgent.filter((pending) => pending.state === "waiting");
+      entries = this.#urgent.filter((pending) => pending.state === "waiting");
       this.#urgent = [];
-      if (batch !== undefined) for (const pending of batch.entries) entries.push(pending);
-      if (entries.length === 0) return this.#next();
-      return { entries, ops: 0, bytes: 0, hasWithdrawn: false };
+      for (const pending of waiting) entries.push(pending);
     }
-    if (batch === undefined) return undefined;
-    return batch.entries.length === 0 ? this.#next() : batch;
+    return entries.length === 0 ? undefined : { entries };
   }
 
   async #run(batch: Batch): Promise<void> {
@@ -380,7 +334,7 @@ export class Batcher {
   async #halve(entries: Pending[]): Promise<void> {
     const middle = entries.length >> 1;
     for (const part of [entries.slice(0, middle), entries.slice(middle)]) {
-      const batch = { entries: part, ops: 0, bytes: 0, hasWithdrawn: false };
+      const batch = { entries: part };
       this.#sent.add(batch);
       await this.#send(batch);
       this.#sent.delete(batch);

@@ -65,7 +65,13 @@ export interface ReadQueues {
   readonly partition: string;
   readonly queues: readonly string[] | null;
 }
-/** Jobs that changed after the cursor, each with its last state; intermediate states may merge. */
+/**
+ * Jobs that changed after the cursor and are still there, each with its last state; intermediate
+ * states may merge. A job that was removed (a purge, `keepMs`, `keepCount`) is told by nothing:
+ * whoever mirrors jobs asks `queue.get` for those that it holds, or lists anew now and then. A page
+ * ends with the group that brings it to `limit`, so that it exceeds it by at most the rest of one
+ * group's jobs.
+ */
 export interface ReadQueueChanges {
   readonly read: "queue.changes";
   readonly partition: string;
@@ -82,7 +88,8 @@ export interface QueueChanges {
   }[];
   readonly cursor: number;
   /**
-   * True when the cursor is older than what is kept: read the state anew, then go on from `cursor`.
+   * True when the cursor is older than what is kept, or of a state that the store has not reached
+   * or has lost: read the state anew, then go on from `cursor`.
    */
   readonly isResync: boolean;
 }
@@ -138,7 +145,10 @@ export interface KvChange {
   readonly value: Data | null;
   readonly revision: number;
 }
-/** `isResync`: changes were trimmed; the watcher must list anew and go on from `cursor`. */
+/**
+ * `isResync`: changes were trimmed, or the cursor is of a state that the store has not reached or
+ * has lost; the watcher must list anew and go on from `cursor`.
+ */
 export interface KvChanges {
   readonly changes: readonly KvChange[];
   readonly cursor: number;
@@ -160,7 +170,8 @@ export interface Channel {
 
 /**
  * One thing of a partition as plain data. Times are the source's clock, which the `partition`
- * record (the first) names.
+ * record (the first) names: an import moves all of them to the target's clock, by what the two
+ * differed when the first page came, so that every span is what it was.
  */
 export type ExportRecord =
   | {
@@ -183,6 +194,8 @@ export type ExportRecord =
       readonly label: string;
       readonly ttlMs: number;
       readonly untilMs: number;
+      /** True: its process ended it, and what it held is still being given back. */
+      readonly isEnded: boolean;
     }
   | {
       readonly record: "queue";
@@ -252,11 +265,18 @@ export interface StoreDriver {
    * database.
    */
   enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
-  /** A page of everything in the partition; exact once the partition is sealed. */
+  /**
+   * A page of everything in the partition; exact once the partition is sealed.
+   * Errors: `INVALID_DATA` for a cursor that no page of the partition gave.
+   */
   export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
   /**
-   * Writes a page into a partition; repeated pages do no harm. Revisions and tokens afterwards
-   * start above the source's.
+   * Writes a page into a partition that is empty or under this import; repeated pages do no harm.
+   * Revisions and tokens afterwards start above the source's. The import is over with the first
+   * group that draws a revision, or when the partition is unsealed: who moves a partition unseals
+   * the new one when all pages are in.
+   * Errors: `ALREADY_EXISTS` if the partition is in use, `INVALID_DATA` for records that no export
+   * gave or that do not fit those before; nothing of the page is written then.
    */
   import(partition: string, records: readonly ExportRecord[]): Promise<void>;
   /**

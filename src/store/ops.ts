@@ -192,8 +192,8 @@ export type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "rele
  * Ends a lease. Refused with `LEASE_LOST` if the session has ended, with `FENCED` if the job is no
  * longer held under the token.
  * `retry` counts a failed attempt and waits `delayMs`, keeping its key's place if `holdsKey`;
- * `released` counts nothing and goes back to where it was; a `retry` of a job whose cancel was
- * asked becomes `cancelled`.
+ * `released` counts nothing and goes back to where it was, and unless `isUnstarted` its payload is
+ * no longer replaced by dedupe keys; a `retry` of a job whose cancel was asked becomes `cancelled`.
  */
 export interface QueueSettle {
   readonly op: "queue.settle";
@@ -202,6 +202,8 @@ export interface QueueSettle {
   readonly seq: number;
   readonly token: number;
   readonly outcome: SettleOutcome;
+  /** Of `released`: nothing of the job ran since it was claimed. Left out: something may have. */
+  readonly isUnstarted?: boolean | undefined;
   readonly result: Data | null;
   readonly error: string | null;
   readonly delayMs: number;
@@ -310,8 +312,10 @@ export interface QueueView {
 // ---------------------------------------------------------------- session, bus
 
 /**
- * Opens it, or prolongs it when it is open (a repeat after a lost answer); refused with
- * `LEASE_LOST` if it has ended.
+ * Opens it, or prolongs it when it is open (a repeat after a lost answer). Refused with
+ * `LEASE_LOST` if it has ended and the store still has anything of it; once all that it held was
+ * given back nothing is left to tell by, and its id would open a new session. So an id is used
+ * once: every `Session` draws its own.
  */
 export interface SessionOpen {
   readonly op: "session.open";
@@ -321,7 +325,8 @@ export interface SessionOpen {
   readonly label: string;
 }
 /**
- * Makes the session live `ttlMs` from the store's now; refused with `LEASE_LOST` if it has ended.
+ * Makes the session live `ttlMs` from the store's now; refused with `LEASE_LOST` if it has ended or
+ * was never opened.
  */
 export interface SessionRenew {
   readonly op: "session.renew";

@@ -56,6 +56,27 @@ async function open(
   return { host, clock: host.clock, session };
 }
 
+describe("opening", () => {
+  test("under an aborted signal sends nothing, and leaves no failure unhandled", async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    const listeners = process.rawListeners("unhandledRejection");
+    process.removeAllListeners("unhandledRejection");
+    process.on("unhandledRejection", note);
+    const { host, clock, session } = await open();
+    host.mode = "fail";
+    const opening = session.openIn("q", { signal: AbortSignal.abort("no") });
+    expect(await opening.catch((error: unknown) => error)).toBe("no");
+    await expect(session.openIn("q", { timeoutMs: -1 })).rejects.toBeInstanceOf(RangeError);
+    await clock.advance(0);
+    await clock.yield();
+    process.off("unhandledRejection", note);
+    for (const each of listeners) process.on("unhandledRejection", each as () => void);
+    expect(unhandled).toEqual([]);
+    expect(host.sent).toHaveLength(1);
+  });
+});
+
 describe("renewal", () => {
   test("is sent at a third of the TTL, again and again", async () => {
     const { host, clock, session } = await open();

@@ -28,7 +28,7 @@
 import type { Clock, Timer } from "../core/clock.ts";
 import { HoldfastError, LeaseLostError } from "../core/errors.ts";
 import { Lifetime } from "../core/lifetime.ts";
-import { deferred, waitFor, type Wait } from "../core/signal.ts";
+import { checkWait, deferred, waitFor, type Wait } from "../core/signal.ts";
 import { refusalError, type Committed } from "./group.ts";
 import type { Op, Renewed } from "./ops.ts";
 
@@ -153,10 +153,11 @@ export class Session extends Lifetime {
 
   /**
    * Makes sure that the session holds a lease in the partition: one commit the first time, nothing
-   * after.
+   * after. On abort or timeout the opening goes on without this caller.
    */
   openIn(partition: string, wait?: Wait): Promise<void> {
     try {
+      checkWait(wait);
       this.check();
     } catch (error) {
       return Promise.reject(error);

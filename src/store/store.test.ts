@@ -370,6 +370,61 @@ describe("handles and hints", () => {
 });
 
 describe("closing", () => {
+  test("refuses what would be adopted while it closes: nobody would close it", async () => {
+    const { store } = await open();
+    const adopted: unknown[] = [];
+    const adopt = (): void => {
+      try {
+        store.adopt({ close: () => Promise.resolve() });
+      } catch (error) {
+        adopted.push(error);
+      }
+    };
+    store.adopt({
+      close: async () => {
+        adopt();
+        await turn();
+        adopt();
+      },
+    });
+    await store.close();
+    adopt();
+    const refusal = { code: "CLOSED", outcome: "not-applied" };
+    expect(adopted).toMatchObject([refusal, refusal, refusal]);
+  });
+
+  test("tells the first failure of what it closed, after all was closed", async () => {
+    const { store, faulty, clock } = await open();
+    const closed: string[] = [];
+    const child = (name: string, error?: Error): { close(): Promise<void> } => ({
+      close: async () => {
+        await turn();
+        closed.push(name);
+        if (error !== undefined) throw error;
+      },
+    });
+    store.adopt(child("a"));
+    store.adopt(child("b", new Error("b's own")));
+    store.adopt({
+      close: () => {
+        throw new Error("thrown, not rejected");
+      },
+    });
+    store.adopt(child("c", new Error("c's own")));
+    const channel = { kind: "bus", partition: "p", name: "t" } as const;
+    const onClose = (): void => {
+      closed.push("subscription");
+      throw new Error("the listener's own");
+    };
+    store.subscribe(channel, () => {}, onClose);
+    store.subscribe(channel, () => {}, onClose);
+    expect(await caught(store.close())).toEqual(new Error("thrown, not rejected"));
+    expect(closed).toEqual(["a", "b", "c", "subscription", "subscription"]);
+    expect(faulty.closed).toBe(1);
+    expect(store.state).toBe("closed");
+    expect(clock.pending).toBe(0);
+  });
+
   test("closes what was adopted first, and lets it commit", async () => {
     const { store } = await open();
     const order: string[] = [];

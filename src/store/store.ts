@@ -42,6 +42,7 @@ import {
 import { backoffMs, RETRY } from "./retry.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { Ticker } from "./ticker.ts";
+import { checkCursor, checkRecords, checkSeal, type Seal } from "./transfer.ts";
 
 export type { Allow, StoreOptions } from "./options.ts";
 
@@ -372,8 +373,12 @@ export class Store extends Lifetime implements SessionHost {
     return handle;
   }
 
-  /** What an acknowledged write has, read from the engine's real settings. */
-  durability(): Promise<Durability> {
+  /**
+   * What an acknowledged write has, read from the engine's real settings. Refused with `CLOSED`
+   * once the store is.
+   */
+  async durability(): Promise<Durability> {
+    this.#checkOpen();
     return this.#driver.durability();
   }
 
@@ -382,48 +387,85 @@ export class Store extends Lifetime implements SessionHost {
    * none.
    */
   async stats(): Promise<object> {
+    this.#checkOpen();
     return (await this.#driver.stats?.()) ?? {};
   }
 
-  /** A page of everything in the partition; exact once it is sealed. */
-  exportPage(partition: string, cursor: string | null, limit: number): Promise<ExportPage> {
-    return this.#driver.export(partition, cursor, checkInteger("limit", limit, 1, LIMITS.pageRows));
-  }
-
-  /** Writes a page into a partition; a repeated page does no harm. */
-  importPage(partition: string, records: readonly ExportRecord[]): Promise<void> {
-    return this.#driver.import(partition, records);
-  }
-
-  /** Refuses every later group of the partition with `MOVED`, or opens it again. */
-  seal(
-    partition: string,
-    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-  ): Promise<void> {
-    return this.#driver.seal(partition, seal);
-  }
-
-  /** Closes the child before the store, when that is closed; gives the way to leave. */
-  adopt(child: Child): () => void {
+  /**
+   * A page of everything in the partition, of up to `limit` (1 to 1,000) records of a kind; exact
+   * once it is sealed. `cursor` is that of the page before, or null. Errors: `INVALID_DATA` for a
+   * cursor that no page gave.
+   */
+  async exportPage(partition: string, cursor: string | null, limit: number): Promise<ExportPage> {
     this.#checkOpen();
+    this.#checkPartition(partition);
+    checkCursor(cursor);
+    checkInteger("limit", limit, 1, LIMITS.pageRows);
+    return this.#driver.export(partition, cursor, limit);
+  }
+
+  /**
+   * Writes a page into a partition that is empty or under this import; a repeated page does no
+   * harm. At most 100,000 records and 64 MiB. Errors: `TOO_LARGE`, `INVALID_DATA` for records that
+   * no export gave, `ALREADY_EXISTS` if the partition is in use; nothing of the page is written.
+   */
+  async importPage(partition: string, records: readonly ExportRecord[]): Promise<void> {
+    this.#checkOpen();
+    this.#checkPartition(partition);
+    checkRecords(records);
+    await this.#driver.import(partition, records);
+  }
+
+  /**
+   * Refuses every later group of the partition with `MOVED`, which names `movedTo` (1 to 2,000
+   * characters, or null), or opens it again.
+   */
+  async seal(partition: string, seal: Seal): Promise<void> {
+    this.#checkOpen();
+    this.#checkPartition(partition);
+    await this.#driver.seal(partition, checkSeal(seal));
+  }
+
+  /**
+   * Closes the child before the store, when that is closed; gives the way to leave. Refused with
+   * `CLOSED` once closing has begun: nobody would close it any more.
+   */
+  adopt(child: Child): () => void {
+    this.checkRunning();
     this.#children.add(child);
     return () => void this.#children.delete(child);
   }
 
+  /** Ends all of it, whatever fails on the way, and tells the first failure at the end. */
   protected async drain(): Promise<void> {
     const endMs = this.clock.monotonicMs() + this.drainMs;
     const reserveMs = Math.min(CLOSE_RESERVE_MS, Math.floor(this.drainMs / 4));
     const leftMs = (): number => Math.max(0, Math.floor(endMs - this.clock.monotonicMs()));
-    const children = [...this.#children].map((child) => child.close());
-    await this.#within(Promise.allSettled(children), leftMs() - reserveMs);
+    const failures: unknown[] = [];
+    const note = (error: unknown): void => void failures.push(error);
+    const children = [...this.#children].map(async (child) => {
+      try {
+        await child.close();
+      } catch (error) {
+        note(error);
+      }
+    });
+    await this.#within(Promise.all(children), leftMs() - reserveMs);
     this.#isShut = true;
     for (const watch of this.#watches) watch.abort(this.#closed());
-    for (const end of this.#subscriptions) end();
+    for (const end of this.#subscriptions) {
+      try {
+        end();
+      } catch (error) {
+        note(error);
+      }
+    }
     await this.#within(this.#batcher.idle(), leftMs() - Math.floor(reserveMs / 2));
     if (this.#session !== undefined) await this.#within(this.#session.close(), leftMs());
     this.#ticker.stop();
     this.#batcher.abort();
-    await this.#within(this.#driver.close(), leftMs());
+    await this.#within(this.#driver.close(), leftMs()).catch(note);
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Waits for the work, no longer than this. The work's own failure goes on to the caller. */

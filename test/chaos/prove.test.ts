@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { connect, type Holdfast } from "holdfast";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 const main = fileURLToPath(new URL("../../dist/apps/cli/main.js", import.meta.url));
@@ -137,20 +138,48 @@ test("an interrupted proof ends its processes and leaves nothing behind", async 
   expect(readdirSync(folder)).toEqual([]);
 });
 
+/** The partition of the proof on the store, once it is there. */
+async function partitionOf({ store }: Holdfast, row: string): Promise<string | undefined> {
+  const { partitions } = await store.info();
+  return partitions.map((each) => each.partition).find((name) => name.startsWith(`prove-${row}-`));
+}
+
+/** What the proof wrote and left behind. */
+async function leftBy(url: string, row: string): Promise<readonly string[]> {
+  await using hf = await connect(url);
+  const partition = await partitionOf(hf, row);
+  expect(partition).toBeDefined();
+  const found: string[] = [];
+  for (let cursor: string | null = null; ;) {
+    const page = await hf.store.exportPage(partition ?? "", cursor, 1_000);
+    found.push(...page.records.map(({ record }) => record));
+    cursor = page.cursor;
+    if (cursor === null) return found.filter((kind) => kind === "kv" || kind === "job");
+  }
+}
+
 test("a proof on a user's own file leaves none of its keys and jobs there", async () => {
   const url = `sqlite:${join(folder, "app.db")}`;
   expect((await prove(["a7", "--engine", url])).code).toBe(0);
-  const { connect } = await import("holdfast");
-  const hf = await connect(url);
-  try {
-    const { partitions } = await hf.store.info();
-    const [partition] = partitions
-      .map((each) => each.partition)
-      .filter((name) => name.startsWith("prove-a7-"));
-    expect(partition).toBeDefined();
-    const { records } = await hf.store.exportPage(partition ?? "", null, 1_000);
-    expect(records.filter(({ record }) => record === "kv" || record === "job")).toEqual([]);
-  } finally {
-    await hf.close();
+  expect(await leftBy(url, "a7")).toEqual([]);
+});
+
+test("nor does one that is interrupted when its workers are dead and hold jobs", async () => {
+  const url = `sqlite:${join(folder, "app.db")}`;
+  let pid = 0;
+  const running = prove(["b1", "--engine", url], (started) => (pid = started));
+  {
+    await using hf = await connect(url);
+    const held = async (): Promise<number> => {
+      const partition = await partitionOf(hf, "b1");
+      if (partition === undefined) return 0;
+      const [queues] = await hf.store.read([{ read: "queue.stats", partition, queues: null }]);
+      return queues.reduce((sum, { counts }) => sum + counts.leased, 0);
+    };
+    await expect.poll(held, { timeout: 30_000 }).toBeGreaterThan(10);
   }
+  for (const child of childrenOf(pid)) process.kill(child, "SIGKILL");
+  process.kill(pid, "SIGINT");
+  expect(await running).toMatchObject({ code: 130, report: undefined });
+  expect(await leftBy(url, "b1")).toEqual([]);
 });

@@ -23,6 +23,7 @@ engine.open = (state, clock) => {
 await import("../../src/features/jobs/add.test.ts");
 await import("../../src/features/jobs/batch.test.ts");
 await import("../../src/features/jobs/complete.test.ts");
+await import("../../src/features/jobs/definition.test.ts");
 await import("../../src/features/jobs/drain.test.ts");
 await import("../../src/features/jobs/limits.test.ts");
 await import("../../src/features/jobs/results.test.ts");

@@ -60,6 +60,13 @@ export function auditQueue(state: MemoryState, partition: string, name: string):
     const found = tables.finishedRange(no, what, null, Infinity).length;
     check(counts[what] === found, `the count of ${what} jobs`, { counts, found });
   }
+  for (const what of ["completed", "cancelled"] as const) {
+    const oldest = tables.finishedOldest(no, what, Infinity);
+    const times = oldest.map(({ seq }) => tables.finished(no, seq)?.finishedMs ?? 0);
+    check(oldest.length === counts[what], `the ${what} jobs by time`, { counts, oldest });
+    const isSorted = times.every((ms, i) => i === 0 || (times[i - 1] as number) <= ms);
+    check(isSorted, `the ${what} jobs in the order of their finishing`, times);
+  }
   for (const [key, count] of keys) {
     const kept = tables.keyRow(no, key) ?? { active: 0, waiting: 0 };
     const isSame = kept.active === count.active && kept.waiting === count.waiting;

@@ -23,7 +23,9 @@ interface Job {
   readonly seq: number;
   readonly id: string;
   readonly key: string | null;
-  readonly isDelayed: boolean;
+  isDelayed: boolean;
+  /** The end of its dedupe window: no delay goes past it. */
+  readonly windowMs: number;
   /** Not to be claimed before, by the store's clock. */
   dueMs: number;
   token: number;
@@ -166,8 +168,7 @@ export class QueueModel {
     const known = this.#byId.get(id);
     if (status !== "added") {
       check(known !== undefined, "a job that is there already was added before", { id, status });
-      const isPutOff = status === "replaced" && op.dedupe?.mode === "debounce";
-      if (isPutOff) known.dueMs = Math.min(known.dueMs, nowMs + op.delayMs);
+      if (status === "replaced") this.#replaced(known, op, nowMs);
       return;
     }
     check(known === undefined, "an id is added once", { id });
@@ -176,9 +177,22 @@ export class QueueModel {
     const { key, delayMs } = op;
     const marks = { token: 0, holder: null, completions: 0, attempts: 0, lost: 0 };
     const dueMs = nowMs + delayMs;
-    const job = { seq, id, key, isDelayed: delayMs > 0, dueMs, ...marks, hasYielded: false };
+    const windowMs = op.dedupe === null ? dueMs : nowMs + op.dedupe.ttlMs;
+    const times = { isDelayed: delayMs > 0, dueMs, windowMs };
+    const job = { seq, id, key, ...times, ...marks, hasYielded: false };
     this.jobs.set(seq, job);
     this.#byId.set(id, job);
+  }
+
+  /** A repeat of the add that replaced it before changes nothing, and the model can't tell it. */
+  #replaced(job: Job, { id, isFresh, dedupe, delayMs }: QueueEnqueue, nowMs: number): void {
+    if (dedupe?.mode !== "debounce") return;
+    const dueMs = Math.min(nowMs + delayMs, job.windowMs);
+    const isPutOff = isFresh && id !== job.id && delayMs > 0;
+    if (isPutOff) check(job.token === 0 || job.holder === null, "what runs is not replaced", job);
+    job.dueMs = isPutOff ? dueMs : Math.min(job.dueMs, dueMs);
+    // Later jobs of its key may pass meanwhile.
+    if (delayMs > 0) job.isDelayed = true;
   }
 
   #claim(state: MemoryState, id: string, { jobs }: Claimed, nowMs: number): void {

@@ -2,14 +2,17 @@
  * The inspect commands on a memory store with a job in every state, and a key and a queue with
  * hostile names.
  */
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect, type Holdfast } from "holdfast";
 import type { JobState, JobView, QueueView } from "holdfast/store";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ActionError, UsageError } from "../failure.ts";
+import { ActionError, failureText, UsageError } from "../failure.ts";
 import { painter, type Layout } from "../table.ts";
 import { inspectJobs } from "./jobs.ts";
 import { inspectKeys } from "./keys.ts";
-import { forInspection, type Place, type View } from "./open.ts";
+import { forInspection, withStore, type Place, type View } from "./open.ts";
 import { inspectQueues } from "./queues.ts";
 import { inspectSessions } from "./sessions.ts";
 
@@ -244,4 +247,15 @@ test("a SQLite file is opened only if it is there, without a thread of its own",
   expect(forInspection("sqlite:./app.db")).toBe("sqlite:./app.db?mode=rw&thread=off");
   expect(forInspection("sqlite:/a%20b.db?mode=ro")).toBe("sqlite:/a%20b.db?mode=ro&thread=off");
   expect(forInspection("postgres://db/app")).toBe("postgres://db/app");
+});
+
+test("a mistyped path is told as one, without the mode that the command chose", async () => {
+  const open = (engine: string): Promise<string> =>
+    withStore({ engine }, {}, async () => "opened").catch((error: unknown) => failureText(error));
+  const missing = join(tmpdir(), "holdfast-no-such.db");
+  expect(await open(`sqlite:${missing}`)).toBe(
+    `holdfast: MISCONFIGURED: There is no file ${missing}: correct the path in --engine or HOLDFAST_URL, or start the program that makes the store (inspecting never makes one)\n`,
+  );
+  expect(await open(`sqlite:${missing}?mode=rw`)).toContain("mode=rw");
+  expect(existsSync(missing)).toBe(false);
 });

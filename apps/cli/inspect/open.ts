@@ -1,7 +1,7 @@
 /**
  * Opening a store to look into it: an existing one, for a short time, without a thread of its own.
  */
-import { connect, HoldfastError, type Holdfast } from "holdfast";
+import { connect, HoldfastError, isHoldfastError, type Holdfast } from "holdfast";
 import type { Layout } from "../table.ts";
 import type { Options } from "../args.ts";
 import { OpenError, UsageError } from "../failure.ts";
@@ -61,8 +61,21 @@ async function open(url: string, namespace: string | undefined): Promise<Holdfas
     const message = `Expected a store that several processes share, got ${engine}: ${why}`;
     throw new HoldfastError("UNSUPPORTED", message);
   } catch (error) {
-    throw new OpenError(error);
+    throw new OpenError(explained(error, url));
   }
+}
+
+/**
+ * The engine speaks of `mode=rw`, which nobody typed: of a missing file the command says what it
+ * means to who typed its path.
+ */
+function explained(error: unknown, url: string): unknown {
+  const isOurMode = forInspection(url) !== url && !/[?&]mode=/.test(url);
+  if (!isOurMode || !isHoldfastError(error, "MISCONFIGURED")) return error;
+  const [, path] = /^Expected (.+) to exist for mode=rw,/s.exec(error.message) ?? [];
+  if (path === undefined) return error;
+  const message = `There is no file ${path}: correct the path in --engine or HOLDFAST_URL, or start the program that makes the store (inspecting never makes one)`;
+  return new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied", cause: error });
 }
 
 /**

@@ -73,7 +73,7 @@ export class MemoryState {
   }
   import(partition: string, records: readonly ExportRecord[]): void {
     this.#hasBytes = true;
-    importPage(this.tables, partition, structuredClone(records));
+    importPage(this.tables, partition, structuredClone(records), this.nowMs());
   }
   commit(given: readonly Group[]): readonly GroupResult[] {
     const { groups, hasBytes } = ownGroups(given);

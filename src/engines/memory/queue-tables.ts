@@ -1,6 +1,9 @@
 /** The queue's part of the tables: see `tables.ts`. */
 import { compareNumbers } from "../shared/embedded/order.ts";
 import type {
+  CountedState,
+  FinishedOver,
+  FinishedPlace,
   FinishedRow,
   FinishedState,
   JobRow,
@@ -30,6 +33,7 @@ interface Queue {
   readonly leases: SortedMap<number, LeaseRow>;
   readonly finished: SortedMap<number, FinishedRow>;
   readonly byState: Record<FinishedState, SortedMap<number, FinishedRow>>;
+  readonly byFinish: Record<FinishedState, SortedMap<Place, FinishedRow>>;
   readonly marks: Map<string, MarkRow>;
 }
 
@@ -48,6 +52,11 @@ function emptyQueue(row: QueueRow): Queue {
       completed: new SortedMap(compareNumbers),
       cancelled: new SortedMap(compareNumbers),
       dead: new SortedMap(compareNumbers),
+    },
+    byFinish: {
+      completed: new SortedMap(comparePlaces),
+      cancelled: new SortedMap(comparePlaces),
+      dead: new SortedMap(comparePlaces),
     },
     marks: new Map(),
   };
@@ -258,12 +267,15 @@ export class QueueTables {
     const queue = this.#queue(row.queue);
     queue.finished.set(row.seq, row);
     queue.byState[row.state].set(row.seq, row);
+    queue.byFinish[row.state].set([row.finishedMs, row.seq], row);
     this.#finishedByExpiry.add(row);
   }
-  deleteFinished(row: FinishedRow): void {
-    const queue = this.#queue(row.queue);
-    queue.finished.delete(row.seq);
-    queue.byState[row.state].delete(row.seq);
+  deleteFinished({ queue: no, seq }: FinishedPlace): void {
+    const queue = this.#queue(no);
+    const row = queue.finished.get(seq) as FinishedRow;
+    queue.finished.delete(seq);
+    queue.byState[row.state].delete(seq);
+    queue.byFinish[row.state].delete([row.finishedMs, seq]);
     this.#finishedByExpiry.delete(row);
   }
   finishedRange(
@@ -274,8 +286,20 @@ export class QueueTables {
   ): FinishedRow[] {
     return range(this.#queue(queue).byState[state], after, limit);
   }
+  finishedOldest(queue: number, state: CountedState, limit: number): FinishedPlace[] {
+    const rows: FinishedRow[] = [];
+    for (const row of this.#queue(queue).byFinish[state].values()) {
+      if (rows.length >= limit) break;
+      rows.push(row);
+    }
+    return rows;
+  }
   finishedExpired(nowMs: number, limit: number): FinishedRow[] {
     return this.#finishedByExpiry.due(nowMs, limit);
+  }
+  finishedOver(nowMs: number): FinishedOver[] {
+    const rows = this.#finishedByExpiry.due(nowMs, Infinity);
+    return rows.map(({ queue, state }) => ({ queue, state, count: 1 }));
   }
 
   mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined {

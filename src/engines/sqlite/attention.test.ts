@@ -78,5 +78,5 @@ test("what comes while a turn is at it is answered, and one turn alone looks out
   await serve(0);
   inbox.push(9);
   await Promise.all([serve(1), serve(2)]);
-  expect([...answered].sort()).toEqual([0, 1, 2, 9]);
+  expect([...answered].sort((a, b) => a - b)).toEqual([0, 1, 2, 9]);
 });

@@ -14,8 +14,13 @@ export const WAITING: Readonly<Record<WaitingState, number>> = Object.freeze({
 });
 const WAITING_STATES: readonly WaitingState[] = ["ready", "scheduled", "blocked"];
 
+/** Three facts in one column: most jobs have none of them, and a column costs every insert. */
+export function flagsOf({ holdsKey, hasStarted, isReplaced }: JobRow): number {
+  return (holdsKey ? 1 : 0) + (hasStarted === true ? 2 : 0) + (isReplaced === true ? 4 : 0);
+}
+
 export type JobColumns = [
-  ...[job: number, queue: number, state: number, at: number, holdsKey: number],
+  ...[job: number, queue: number, state: number, at: number, flags: number],
   ...[attempts: number, lost: number, priority: number, createdMs: number],
   ...[id: string, key: string | null, trace: string | null, error: string | null],
   payload: Data,
@@ -36,6 +41,8 @@ export class StoredJob implements JobRow {
   holdsKey: boolean;
   error: string | null;
   readonly trace: string | null;
+  hasStarted: boolean;
+  isReplaced: boolean;
   readonly #storedPayload: Data;
 
   constructor(columns: JobColumns) {
@@ -43,7 +50,10 @@ export class StoredJob implements JobRow {
     this.queue = columns[1];
     this.state = WAITING_STATES[columns[2]] as WaitingState;
     this.at = columns[3];
-    this.holdsKey = columns[4] === 1;
+    const flags = columns[4];
+    this.holdsKey = (flags & 1) !== 0;
+    this.hasStarted = (flags & 2) !== 0;
+    this.isReplaced = (flags & 4) !== 0;
     this.attempts = columns[5];
     this.lost = columns[6];
     this.priority = columns[7];
@@ -136,6 +146,18 @@ export class KnownJob implements JobRow {
   }
   set holdsKey(value: boolean) {
     this.#row.holdsKey = value;
+  }
+  get hasStarted(): boolean {
+    return this.#row.hasStarted;
+  }
+  set hasStarted(value: boolean) {
+    this.#row.hasStarted = value;
+  }
+  get isReplaced(): boolean {
+    return this.#row.isReplaced;
+  }
+  set isReplaced(value: boolean) {
+    this.#row.isReplaced = value;
   }
   get error(): string | null {
     return this.#row.error;

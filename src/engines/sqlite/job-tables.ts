@@ -9,11 +9,11 @@ import type { JobRow, KeyRow, WaitingState } from "../shared/embedded/tables.ts"
 import { BulkDelete, BulkInsert } from "./bulk.ts";
 import type { Database, Statement } from "./database.ts";
 import { jobOf, seqOf } from "./directory-tables.ts";
-import { KnownJob, StoredJob, WAITING } from "./job-rows.ts";
+import { flagsOf, KnownJob, StoredJob, WAITING } from "./job-rows.ts";
 import type { JobColumns } from "./job-rows.ts";
 import { KvTables } from "./kv-tables.ts";
 
-const COLUMNS = `j.job, j.queue, j.state, j.at, j.holds_key, j.attempts, j.lost, j.priority,
+const COLUMNS = `j.job, j.queue, j.state, j.at, j.flags, j.attempts, j.lost, j.priority,
     j.created_ms, j.id, j.key, j.trace, j.error, j.payload`;
 const SELECT_JOB = `SELECT ${COLUMNS} FROM hf_job j WHERE j.job = ?`;
 const SELECT_BY_ID = `SELECT ${COLUMNS} FROM hf_job j WHERE j.queue = ? AND j.id = ?`;
@@ -24,12 +24,12 @@ const JOB_RANGE = `
   WHERE j.job > ? AND j.job < ? AND +j.queue = ?
   ORDER BY j.job LIMIT ?+0`;
 const INSERT_JOB = `
-  INSERT INTO hf_job (job, queue, state, at, holds_key, attempts, lost, priority, created_ms, id,
+  INSERT INTO hf_job (job, queue, state, at, flags, attempts, lost, priority, created_ms, id,
     key, trace, error, payload)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const UPDATE_STATE = `
   UPDATE hf_job
-  SET state = ?, at = ?, holds_key = ?, attempts = ?, lost = ?, error = ?
+  SET state = ?, at = ?, flags = ?, attempts = ?, lost = ?, error = ?
   WHERE job = ?`;
 const UPDATE_PAYLOAD = "UPDATE hf_job SET payload = ? WHERE job = ?";
 const DELETE_JOBS = "DELETE FROM hf_job WHERE job BETWEEN ? AND ?";
@@ -233,7 +233,7 @@ export class JobTables extends KvTables {
       row.queue,
       WAITING[row.state],
       row.at,
-      row.holdsKey ? 1 : 0,
+      flagsOf(row),
       row.attempts,
       row.lost,
       row.priority,
@@ -247,8 +247,8 @@ export class JobTables extends KvTables {
   }
   saveJob(row: JobRow): void {
     const job = jobOf(this.partitionOfQueue(row.queue), row.seq);
-    const { state, at, holdsKey, attempts, lost, error } = row;
-    this.#updateState.run(WAITING[state], at, holdsKey ? 1 : 0, attempts, lost, error, job);
+    const { state, at, attempts, lost, error } = row;
+    this.#updateState.run(WAITING[state], at, flagsOf(row), attempts, lost, error, job);
     // A payload seldom changes, and may be large.
     const isStored = row instanceof StoredJob || row instanceof KnownJob;
     if (!isStored || row.isPayloadChanged) this.#updatePayload.run(row.payload, job);

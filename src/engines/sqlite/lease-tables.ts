@@ -6,7 +6,15 @@
  * one commit keeps the order of the two.
  */
 import type { Data } from "../../core/codec.ts";
-import type { FinishedRow, FinishedState, LeaseRow, MarkRow } from "../shared/embedded/tables.ts";
+import type {
+  CountedState,
+  FinishedOver,
+  FinishedPlace,
+  FinishedRow,
+  FinishedState,
+  LeaseRow,
+  MarkRow,
+} from "../shared/embedded/tables.ts";
 import { BulkDelete, BulkInsert } from "./bulk.ts";
 import type { Database, Statement } from "./database.ts";
 import { jobOf, seqOf } from "./directory-tables.ts";
@@ -52,12 +60,24 @@ const FINISHED_RANGE = `
   FROM hf_finished
   WHERE queue = ? AND state = ? AND job > ?
   ORDER BY job LIMIT ?+0`;
+// The index by time of finishing has all columns; the literal bound lets the planner take it.
+const FINISHED_OLDEST = `
+  SELECT job
+  FROM hf_finished
+  WHERE queue = ? AND state = ? AND state < 2
+  ORDER BY finished_ms, job LIMIT ?+0`;
 // A result may be large, and who removes the row does not need it.
 const FINISHED_EXPIRED = `
   SELECT queue, state, job, finished_ms, expires_ms, NULL
   FROM hf_finished
   WHERE expires_ms <= ?
   ORDER BY expires_ms LIMIT ?+0`;
+// The index by expiry has all columns.
+const FINISHED_OVER = `
+  SELECT queue, state, count(*)
+  FROM hf_finished
+  WHERE expires_ms <= ?
+  GROUP BY queue, state`;
 const INSERT_FINISHED = `
   INSERT INTO hf_finished (queue, state, finished_ms, expires_ms, result, job)
   VALUES (?, ?, ?, ?, ?, ?)`;
@@ -68,13 +88,14 @@ const INSERT_FINISHEDS = `
 const DELETE_FINISHEDS =
   "DELETE FROM hf_finished WHERE queue = ? AND state = ? AND job BETWEEN ? AND ?";
 
-const MARK = "queue, kind, name, value, id, expires_ms";
+const MARK = "queue, kind, name, value, id, writer, expires_ms";
 const SELECT_MARK = `SELECT ${MARK} FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?`;
 const UPSERT_MARK = `
   INSERT INTO hf_mark (${MARK})
-  VALUES (?, ?, ?, ?, ?, ?)
+  VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (queue, kind, name) DO UPDATE
-  SET value = excluded.value, id = excluded.id, expires_ms = excluded.expires_ms`;
+  SET value = excluded.value, id = excluded.id, writer = excluded.writer,
+    expires_ms = excluded.expires_ms`;
 const DELETE_MARK = "DELETE FROM hf_mark WHERE queue = ? AND kind = ? AND name = ?";
 const MARKS_EXPIRED = `
   SELECT ${MARK}
@@ -96,7 +117,10 @@ type LeaseColumns = [
   ...[progress: Data | null, key: string | null],
 ];
 type FinishedColumns = [number, number, number, number, number, Data | null];
-type MarkColumns = [number, MarkRow["kind"], string, number, string | null, number];
+type MarkColumns = [
+  ...[queue: number, kind: MarkRow["kind"], name: string, value: number],
+  ...[id: string | null, writer: string | null, expiresMs: number],
+];
 
 function leaseOf(columns: LeaseColumns): LeaseRow {
   const [session, job, queue, token, isCancelRequested, progress] = columns;
@@ -111,8 +135,8 @@ function finishedOf(columns: FinishedColumns): FinishedRow {
 }
 
 function markOf(columns: MarkColumns): MarkRow {
-  const [queue, kind, name, value, id, expiresMs] = columns;
-  return { queue, kind, name, value, id, expiresMs };
+  const [queue, kind, name, value, id, writer, expiresMs] = columns;
+  return { queue, kind, name, value, id, writer, expiresMs };
 }
 
 export class LeaseTables extends JobTables {
@@ -133,7 +157,9 @@ export class LeaseTables extends JobTables {
   readonly #keyOfJob: Statement;
   readonly #selectFinished: Statement;
   readonly #finishedRange: Statement;
+  readonly #finishedOldest: Statement;
   readonly #finishedExpired: Statement;
+  readonly #finishedOver: Statement;
   readonly #selectMark: Statement;
   readonly #upsertMark: Statement;
   readonly #deleteMark: Statement;
@@ -158,7 +184,9 @@ export class LeaseTables extends JobTables {
     this.#keyOfJob = run(KEY_OF_JOB).pluck();
     this.#selectFinished = rows(SELECT_FINISHED);
     this.#finishedRange = rows(FINISHED_RANGE);
+    this.#finishedOldest = run(FINISHED_OLDEST).pluck();
     this.#finishedExpired = rows(FINISHED_EXPIRED);
+    this.#finishedOver = rows(FINISHED_OVER);
     this.#selectMark = rows(SELECT_MARK);
     this.#upsertMark = run(UPSERT_MARK);
     this.#deleteMark = run(DELETE_MARK);
@@ -280,7 +308,7 @@ export class LeaseTables extends JobTables {
     const job = jobOf(this.partitionOfQueue(queue), seq);
     this.#finishedInserts.add([queue, CODES[state], finishedMs, expiresMs, result], job);
   }
-  deleteFinished(row: FinishedRow): void {
+  deleteFinished(row: FinishedPlace): void {
     this.#finishedInserts.flush();
     const job = jobOf(this.partitionOfQueue(row.queue), row.seq);
     this.#finishedDeletes.add([row.queue, CODES[row.state]], job);
@@ -294,17 +322,34 @@ export class LeaseTables extends JobTables {
     const first = jobOf(this.partitionOfQueue(queue), after ?? 0);
     return this.#finishedRows(this.#finishedRange, queue, CODES[state], first, limit);
   }
+  finishedOldest(queue: number, state: CountedState, limit: number): FinishedPlace[] {
+    this.#flushFinished();
+    const jobs = this.#finishedOldest.all(queue, CODES[state], limit) as number[];
+    return jobs.map((job) => {
+      this.#exists(job);
+      return { queue, seq: seqOf(job), state };
+    });
+  }
   finishedExpired(nowMs: number, limit: number): FinishedRow[] {
     return this.#finishedRows(this.#finishedExpired, nowMs, limit);
   }
-  /** A finished row's body exists: it is removed together with it. */
+  finishedOver(nowMs: number): FinishedOver[] {
+    this.#flushFinished();
+    const rows = this.#finishedOver.all(nowMs) as [number, number, number][];
+    return rows.map(([queue, state, count]) => {
+      return { queue, state: STATES[state] as FinishedState, count };
+    });
+  }
   #finishedRows(statement: Statement, ...values: readonly unknown[]): FinishedRow[] {
     this.#flushFinished();
     return (statement.all(...values) as FinishedColumns[]).map((columns) => {
-      const job = columns[2];
-      if (!this.known.has(job)) this.known.set(job, undefined);
+      this.#exists(columns[2]);
       return finishedOf(columns);
     });
+  }
+  /** A finished row's body exists: it is removed together with it. */
+  #exists(job: number): void {
+    if (!this.known.has(job)) this.known.set(job, undefined);
   }
 
   // ---------------------------------------------------------------- marks
@@ -314,7 +359,8 @@ export class LeaseTables extends JobTables {
     return columns === undefined ? undefined : markOf(columns);
   }
   saveMark(row: MarkRow): void {
-    this.#upsertMark.run(row.queue, row.kind, row.name, row.value, row.id, row.expiresMs);
+    const { queue, kind, name, value, id, writer = null, expiresMs } = row;
+    this.#upsertMark.run(queue, kind, name, value, id, writer, expiresMs);
   }
   deleteMark(row: MarkRow): void {
     this.#deleteMark.run(row.queue, row.kind, row.name);

@@ -155,8 +155,8 @@ export class Writer {
   }
 
   import(partition: string, records: readonly ExportRecord[]): Promise<Committed> {
-    return this.#run(() => {
-      importPage(this.#tables, partition, records);
+    return this.#run((nowMs) => {
+      importPage(this.#tables, partition, records, nowMs);
       return { committed: NOTHING, hasWritten: true };
     });
   }

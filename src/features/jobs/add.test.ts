@@ -82,12 +82,39 @@ describe("add", () => {
     const ids = process.ops("queue.enqueue").map((op) => op.id);
     expect(new Set(ids).size).toBe(1);
   });
-  test("what is not kept can't be found again, so that its add is not repeated", async () => {
-    const gone = process.store.handle(
-      queue("gone", { input: unchecked<number>(), keep: { ms: 0 } }),
-    );
+  const unknown = { code: "UNAVAILABLE", outcome: "unknown" };
+  test.each([{ ms: 0 }, { ms: 59_999 }, { deadMs: 59_999 }, { count: 99_999 }])(
+    "with keep %j a job may be gone before its add is repeated: it is not",
+    async (keep) => {
+      const gone = process.store.handle(queue("gone", { input: unchecked<number>(), keep }));
+      await using _ = gone.work((n) => n);
+      process.lostReplies = { op: "queue.enqueue", count: 1 };
+      const adding = expect(gone.add(1)).rejects.toMatchObject(unknown);
+      await world.clock.advance(1_000);
+      await adding;
+      expect(process.ops("queue.enqueue")).toHaveLength(1);
+    },
+  );
+  test("nor is it repeated after half a second, also if the machine slept meanwhile", async () => {
+    const jobs = process.store.handle(plain);
     process.lostReplies = { op: "queue.enqueue", count: 1 };
-    await expect(gone.add(1)).rejects.toMatchObject({ code: "UNAVAILABLE", outcome: "unknown" });
+    const adding = expect(jobs.add(1)).rejects.toMatchObject(unknown);
+    await until(() => process.lostReplies.count === 0);
+    world.clock.suspend(501);
+    await world.clock.advance(1_000);
+    await adding;
+    expect(process.ops("queue.enqueue")).toHaveLength(1);
+  });
+  test("after a lost answer the outcome stays unknown, whatever ends the repeats", async () => {
+    const jobs = process.store.handle(plain);
+    process.lostReplies = { op: "queue.enqueue", count: 1 };
+    const adding = expect(jobs.add(1)).rejects.toMatchObject(unknown);
+    await until(() => process.lostReplies.count === 0);
+    process.isDown = true;
+    await world.clock.advance(10_000);
+    process.isDown = false;
+    await adding;
+    expect((await jobs.counts()).ready).toBe(1);
   });
   test("an aborted signal ends it with the signal's reason", async () => {
     const jobs = process.store.handle(mails);
@@ -253,6 +280,23 @@ describe("addMany", () => {
       details: { added: 1_000 },
     });
     expect((await jobs.counts()).ready).toBe(1_001);
+  });
+  test("an abort says nothing of how many were added: with `id` the call is repeated", async () => {
+    const jobs = process.store.handle(plain);
+    const inputs = Array.from({ length: 2_500 }, (_, n) => n);
+    const options = { id: (_: unknown, n: number) => `j${n}` };
+    const stop = new AbortController();
+    const reason = new Error("enough");
+    const commit = process.commit.bind(process);
+    process.commit = async (groups) => {
+      const results = await commit(groups);
+      stop.abort(reason);
+      return results;
+    };
+    await expect(jobs.addMany(inputs, { ...options, signal: stop.signal })).rejects.toBe(reason);
+    const added = await jobs.addMany(inputs, options);
+    expect(added.map(({ status }) => status).lastIndexOf("exists")).toBe(999);
+    expect((await jobs.counts()).ready).toBe(2_500);
   });
   test("one wrong input refuses them all, and is named", async () => {
     const jobs = process.store.handle(mails);

@@ -142,6 +142,28 @@ describe("a batch handler", () => {
     gate.resolve();
     await until(() => worker.stats.cancelled === 1 && worker.stats.retried === 1);
   });
+  test("a job that must stop while the inputs are read is left out, and the others run", async () => {
+    const gate = deferred<void>();
+    let isOpen = true;
+    const input = z.number().refine(async () => {
+      if (!isOpen) await gate.promise;
+      return true;
+    });
+    const jobs = process.store.handle(queue("slow", { input }));
+    await jobs.addMany([1, 2, 3], { id: (n) => `j${n}` });
+    isOpen = false;
+    const seen: number[] = [];
+    await using worker = jobs.workBatch(async (items) => {
+      seen.push(...items.map((item) => item.input));
+    });
+    await until(() => worker.stats.running === 1);
+    await jobs.cancel("j2");
+    await turns();
+    gate.resolve();
+    await until(() => worker.stats.running === 0);
+    expect(seen).toEqual([1, 3]);
+    await until(() => worker.stats.completed === 2 && worker.stats.cancelled === 1);
+  });
   test("a batch that hangs frees its slot once every job of it was given up", async () => {
     const jobs = process.store.handle(numbers);
     const added = await jobs.addMany([1, 2]);

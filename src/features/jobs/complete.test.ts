@@ -5,6 +5,7 @@ import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred } from "../../core/signal.ts";
 import { Kv } from "../../ports/kv/index.ts";
+import { Queue } from "../../ports/queue/index.ts";
 import type { Placed } from "../../store/group.ts";
 import { queue } from "./definition.ts";
 import { Completion, type Job } from "./job.ts";
@@ -283,10 +284,76 @@ describe("job.complete", () => {
     await until(() => worker.stats.completed === 1);
     await turns();
     expect(worker.stats.running).toBe(1);
-    await world.clock.advance(1_100);
+    await world.clock.advance(1_499);
+    expect(worker.stats).toMatchObject({ running: 1, abandoned: 0 });
+    await world.clock.advance(2);
     expect(await added[1]?.result()).toBe(2);
     expect(worker.stats.abandoned).toBe(1);
     gate.resolve();
+  });
+  test.each([
+    ["its timeout", "TIMEOUT", false],
+    ["a drain", "CLOSED", true],
+  ])("a handler that goes on after it hears of %s first", async (_, code, isDrained) => {
+    const short = queue("short", { input: unchecked<number>(), timeoutMs: 1_000, graceMs: 500 });
+    const jobs = process.store.handle(short);
+    await jobs.add(1);
+    let held: Job | undefined;
+    const worker = jobs.work(
+      async (n, job) => {
+        await job.complete(n);
+        held = job;
+        await new Promise((resolve) => job.signal.addEventListener("abort", resolve));
+      },
+      { drainMs: 900 },
+    );
+    await until(() => held !== undefined);
+    const closing = isDrained ? worker.close() : undefined;
+    await world.clock.advance(isDrained ? 899 : 999);
+    expect(held?.signal.aborted).toBe(false);
+    await world.clock.advance(1);
+    expect(held?.signal.reason).toMatchObject({ code });
+    expect(worker.stats).toMatchObject({ running: 0, completed: 1, abandoned: 0 });
+    await closing;
+    await worker.close();
+  });
+  test("a batch that hangs after it is abandoned once", async () => {
+    const short = queue("short", { input: unchecked<number>(), timeoutMs: 1_000, graceMs: 500 });
+    const jobs = process.store.handle(short);
+    await jobs.addMany([1, 2]);
+    const gate = deferred<void>();
+    await using worker = jobs.workBatch(async (items) => {
+      await Promise.all(items.map(({ job }) => job.complete(1)));
+      await gate.promise;
+    });
+    await until(() => worker.stats.completed === 2);
+    await world.clock.advance(1_501);
+    expect(worker.stats).toMatchObject({ running: 0, abandoned: 1 });
+    gate.resolve();
+  });
+  test("where the job is lost to it, the signal aborts", async () => {
+    const jobs = process.store.handle(orders);
+    await jobs.add({ sku: "a", quantity: 1 });
+    let held: Job<{ state: "filled" }> | undefined;
+    const gate = deferred<void>();
+    const worker = jobs.work(async (_, job) => {
+      held = job;
+      await gate.promise;
+      await job.complete({ state: "filled" }).catch(() => {});
+      return { state: "filled" };
+    });
+    await until(() => held !== undefined);
+    const { jobs: leased } = await jobs.list("leased");
+    const receipt = { seq: leased[0]?.seq ?? 0, token: Number(held?.token) };
+    const port = new Queue(process.store, "orders");
+    await port.settle(await process.store.session(), receipt, {
+      outcome: "dead",
+      error: "by hand",
+    });
+    gate.resolve();
+    await until(() => worker.stats.lost === 1);
+    expect(held?.signal.reason).toMatchObject({ code: "FENCED" });
+    await worker.close();
   });
   test("a completion is a value that a handler may return", () => {
     expect(new Completion(null)).toMatchObject({ ok: true, results: null });

@@ -80,6 +80,26 @@ describe("closing a worker", () => {
     await turns();
     expect((await jobs.get(added.id))?.state).toBe("ready");
   });
+  test.each([
+    ["its drain", 60_000],
+    ["its own timeout shortly before", 90],
+  ])("hands back a handler that ignores %s before it resolves", async (_, timeoutMs) => {
+    const deaf = queue("deaf", { input: unchecked<number>(), graceMs: 400, timeoutMs });
+    const jobs = process.store.handle(deaf);
+    await jobs.add(1);
+    const gate = deferred<void>();
+    const worker = jobs.work(() => gate.promise, { drainMs: 100 });
+    await until(() => worker.stats.running === 1);
+    let leased: number | undefined;
+    void worker.close().then(async () => (leased = (await jobs.counts()).leased));
+    // The grace is a quarter of drainMs here.
+    await world.clock.advance(124);
+    expect([worker.state, worker.stats.running]).toEqual(["draining", 1]);
+    await world.clock.advance(27);
+    expect([worker.state, leased]).toEqual(["closed", 0]);
+    expect(worker.stats).toMatchObject({ running: 0, abandoned: 1, unsettled: 0 });
+    gate.resolve();
+  });
   test("ends within drainMs + 2 × graceMs even when the store does not answer, and settles later", async () => {
     const jobs = process.store.handle(numbers);
     const added = await jobs.add(1);

@@ -8,7 +8,8 @@
  * waiting  Claimed ahead; its handler has not begun. It may be given back at once.
  * running  Its handler runs.
  * ending   Its signal was aborted (timeout, cancel, drain); the handler has `graceMs` to stop.
- * over     Settled, given back or lost: nothing that its handler still does reaches the store.
+ * over     Settled, given back or lost: nothing that its handler still does reaches the store. One
+ *          that goes on after its own completion is still asked to stop, and given up, in its time.
  */
 import { jsonCodec, dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError, LeaseLostError } from "../../core/errors.ts";
@@ -63,13 +64,15 @@ export interface Job<R = unknown> {
   readonly waitedMs: number;
   /**
    * Aborts when the job must stop: `TIMEOUT`, cancelled (`CLOSED` with `details.why` "cancelled"),
-   * the end of a drain (`CLOSED`, "drain"), or `LEASE_LOST`, after which nothing it does reaches
-   * the store. Made when it is first read.
+   * the end of a drain (`CLOSED`, "drain"), or `LEASE_LOST` or `FENCED`, after which nothing it
+   * does reaches the store. A timeout and a drain abort it after `complete`, too. Made when it is
+   * first read.
    */
   readonly signal: AbortSignal;
   /**
    * Notes how far the job is: any value with a JSON form of at most 16 KiB. The newest value is
-   * written in the background; values in between may merge. Throws `INVALID_DATA` or `TOO_LARGE`.
+   * written in the background; values in between may merge, and one that fails is told to
+   * `observe` ("trouble") and not tried again. Throws `INVALID_DATA` or `TOO_LARGE`.
    */
   progress(value: unknown): void;
   /**

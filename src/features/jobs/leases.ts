@@ -363,14 +363,18 @@ export class Leases {
     return { kind: "lost", error };
   }
 
-  /** Best effort: the next value, or the settling, makes good for one that failed. */
+  /**
+   * Throws why it was not written. It is not tried again: the next value, or the settling, makes
+   * good for it.
+   */
   async progress(held: HeldJob, value: Data): Promise<void> {
     const { seq, token } = held.claimed;
     const { name: queue, partition } = this.#queue;
     const op: Op = { op: "queue.progress", queue, session: held.session.id, seq, token, value };
-    const committed = await this.#store.commit(partition, [op]).catch(noop);
-    if (committed?.ok !== false || held.stage === "over") return;
+    const committed = await this.#store.commit(partition, [op]);
+    if (committed.ok) return;
     if (committed.refusal.code === "LEASE_LOST") await held.session.renew();
+    throw refusalError(committed.refusal);
   }
 
   // -------------------------------------------------------------- orphans
@@ -438,7 +442,7 @@ function overError(session: Session, outcome: Outcome = "not-applied"): Holdfast
 }
 
 /** The same error after an earlier try whose answer was lost: it may have been applied. */
-function asUnknown<E>(error: E): E | HoldfastError {
+export function asUnknown<E>(error: E): E | HoldfastError {
   if (!isHoldfastError(error)) return error;
   const { code, message, details, retryAfterMs } = error;
   const options = { outcome: "unknown", details, retryAfterMs, cause: error } as const;

@@ -12,7 +12,7 @@
  */
 import type { Timer } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
-import { isHoldfastError, type HoldfastError } from "../../core/errors.ts";
+import type { HoldfastError } from "../../core/errors.ts";
 import { deferred } from "../../core/signal.ts";
 import { isTracing } from "../../core/telemetry.ts";
 import type { Queue } from "../../ports/queue/index.ts";
@@ -29,7 +29,7 @@ import {
 } from "./job.ts";
 import type { Leases } from "./leases.ts";
 import { LoopDelay } from "./overload.ts";
-import { claimRetryMs, idleMs, jobsToClaim, PACE, StartRate } from "./pace.ts";
+import { claimRetryMs, idleMs, isFatal, jobsToClaim, PACE, StartRate } from "./pace.ts";
 import { storeOutput } from "./payload.ts";
 import { endingOf, endingOfFailure, type Ending } from "./outcome.ts";
 import { ReadyList } from "./ready.ts";
@@ -56,16 +56,6 @@ export interface LoopOptions {
   readonly maxLoopDelayMs: number | null;
 }
 
-/** Why a claim failed for good: asking again can't help. */
-const FATAL = new Set([
-  "CLOSED",
-  "MOVED",
-  "UNSUPPORTED",
-  "MISCONFIGURED",
-  "INCOMPATIBLE",
-  "CORRUPT",
-]);
-
 export class Loop implements Holder {
   readonly queue: Queue;
   readonly settings: QueueSettings;
@@ -88,6 +78,8 @@ export class Loop implements Holder {
   #isPaused = false;
   #isClaiming = false;
   #isFilling = false;
+  /** What a handler gets to stop; less once the worker drains. */
+  #graceMs: number;
   #isPumpDue = false;
   /** True: another claim may bring jobs. */
   #mayHaveMore = true;
@@ -112,6 +104,7 @@ export class Loop implements Holder {
   ) {
     this.queue = queue;
     this.settings = parts.settings;
+    this.#graceMs = parts.settings.graceMs;
     this.#leases = parts.leases;
     this.#rules = parts.rules;
     this.#runner = parts.runner;
@@ -221,8 +214,7 @@ export class Loop implements Holder {
     const { random } = this.queue.store;
     if (this.#isStopping) return 0;
     this.#tally.trouble("claim", error);
-    const isFatal = !isHoldfastError(error) || FATAL.has(error.code);
-    if (isFatal) this.#onFatal(error);
+    if (isFatal(error)) this.#onFatal(error);
     return claimRetryMs(this.#troubles++, random);
   }
 
@@ -293,6 +285,7 @@ export class Loop implements Holder {
   #free(call: Call): void {
     if (call.isOver) return;
     call.isOver = true;
+    this.#tally.ended(call);
     this.#calls--;
     this.#fill();
     if (this.#mayHaveMore) this.#pump();
@@ -341,23 +334,25 @@ export class Loop implements Holder {
       this.#checkIdle();
     });
     if (outcome.kind === "refused" || held.stage === "over") return outcome;
+    if (outcome.kind === "lost") {
+      this.onLost(held, outcome.error);
+      return outcome;
+    }
     held.stage = "over";
     held.isAnswered = true;
-    if (outcome.kind === "applied") this.#tally.applied(held, "completed", undefined);
-    else this.#tally.lost(held, outcome.error);
-    // The handler may still tidy up; its slot is not held for ever.
-    held.deadlineMs = Math.max(held.deadlineMs, this.#graceEndMs());
+    this.#tally.applied(held, "completed", undefined);
+    // The handler may go on; its deadline stands, so that its slot is not held for ever.
     if (held.hasEnded) this.#leases.forget(held);
-    else this.#leases.arm(held.deadlineMs);
     return outcome;
   }
 
-  writeProgress(held: HeldJob, value: Data): Promise<void> {
-    return this.#leases.progress(held, value);
-  }
-
-  #graceEndMs(): number {
-    return this.queue.store.clock.monotonicMs() + this.settings.graceMs;
+  async writeProgress(held: HeldJob, value: Data): Promise<void> {
+    try {
+      await this.#leases.progress(held, value);
+    } catch (error) {
+      // Of a job that is over nobody misses it.
+      if (held.stage !== "over") this.#tally.trouble("progress", error);
+    }
   }
 
   // -------------------------------------------------------------- what the leases tell
@@ -383,12 +378,14 @@ export class Loop implements Holder {
         this.#giveUp(held);
         break;
       case "over":
+        // Its handler completed it and goes on: it has to hear of its time's end, too.
+        if (held.cause === undefined) return this.#stop(held, "timeout", nowMs);
         break;
     }
     held.deadlineMs = Infinity;
     const { call } = held;
     const isDone = call?.jobs.every((each) => each.stage === "over" || each.isGivenUp);
-    if (call === undefined || isDone !== true) return;
+    if (call === undefined || call.isOver || isDone !== true) return;
     this.#tally.abandoned(held);
     this.ended(call);
   }
@@ -402,8 +399,14 @@ export class Loop implements Holder {
   }
 
   #stop(held: HeldJob, cause: "timeout" | "cancel" | "drain", nowMs: number): void {
-    held.deadlineMs = nowMs + this.settings.graceMs;
+    this.#armGrace(held, nowMs);
     held.stop(cause, stopReason(cause, held.id, this.settings.timeoutMs));
+  }
+
+  /** A handler that was told before has what is left of its grace, and no more. */
+  #armGrace(held: HeldJob, nowMs: number): void {
+    const endMs = nowMs + this.#graceMs;
+    held.deadlineMs = held.cause === undefined ? endMs : Math.min(held.deadlineMs, endMs);
     this.#leases.arm(held.deadlineMs);
   }
 
@@ -420,15 +423,11 @@ export class Loop implements Holder {
     const wasWaiting = held.stage === "waiting";
     held.stage = "over";
     held.isAnswered = true;
+    if (wasWaiting) this.#ready.remove(held);
+    if (wasWaiting || held.hasEnded) this.#leases.forget(held);
+    else this.#armGrace(held, this.queue.store.clock.monotonicMs());
     held.stop("lost", error);
     this.#tally.lost(held, error);
-    if (wasWaiting) {
-      this.#ready.remove(held);
-      this.#leases.forget(held);
-    } else {
-      held.deadlineMs = this.#graceEndMs();
-      this.#leases.arm(held.deadlineMs);
-    }
     this.#mayHaveMore = true;
     this.#pump();
   }
@@ -462,11 +461,16 @@ export class Loop implements Holder {
     this.#returnReady();
   }
 
-  /** Aborts what still runs; after `graceMs` it is given up and handed back. */
-  abort(): void {
+  /**
+   * Aborts every handler that still runs, also one that has completed its job; after `graceMs` it
+   * is given up, and its job handed back.
+   */
+  abort(graceMs: number): void {
+    this.#graceMs = graceMs;
     const nowMs = this.queue.store.clock.monotonicMs();
     for (const held of this.#leases.held) {
-      if (held.worker === this && held.stage === "running") this.#stop(held, "drain", nowMs);
+      const isRunning = held.worker === this && held.call !== undefined && !held.hasEnded;
+      if (isRunning) this.#stop(held, "drain", nowMs);
     }
   }
 

@@ -2,6 +2,7 @@
  * When a worker claims and how much: pure decisions over its counts. The loop around them is
  * `loop.ts`.
  */
+import { isHoldfastError, type ErrorCode } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { Random } from "../../core/random.ts";
 
@@ -83,4 +84,18 @@ export function idleMs(nextMs: number | null, random: Random): number {
 export function claimRetryMs(tries: number, random: Random): number {
   const boundMs = Math.min(PACE.troubleMaxMs, PACE.troubleInitialMs * 2 ** tries);
   return 1 + Math.floor(random.next() * boundMs);
+}
+
+const FATAL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "CLOSED",
+  "MOVED",
+  "UNSUPPORTED",
+  "MISCONFIGURED",
+  "INCOMPATIBLE",
+  "CORRUPT",
+]);
+
+/** True if a claim failed for good: asking again can't help. */
+export function isFatal(error: unknown): boolean {
+  return !isHoldfastError(error) || FATAL.has(error.code);
 }

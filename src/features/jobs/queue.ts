@@ -22,8 +22,10 @@ import {
   checkAddMany,
   checkAddOptions,
   enqueueOp,
+  mayRepeatAdd,
   nextChunk,
   optionsOf,
+  REPEAT,
   withAdded,
   type AddCallOptions,
   type AddManyOptions,
@@ -31,7 +33,7 @@ import {
   type EnqueueContext,
 } from "./add.ts";
 import { JobInfo } from "./info.ts";
-import { troubleDelayMs } from "./leases.ts";
+import { asUnknown, troubleDelayMs } from "./leases.ts";
 import { prepareInput, readOutput, type Prepared } from "./payload.ts";
 import { ResultHub } from "./results.ts";
 import { Rules } from "./rules.ts";
@@ -83,8 +85,6 @@ export interface JobOps<I> {
   add(input: I, options?: AddOptions): Placed<QueueEnqueue>;
 }
 
-/** How often an add whose outcome is unknown is sent again. */
-const ADD_REPEATS = 4;
 /** Inputs prepared in one turn of the event loop. */
 const PREPARED_PER_TURN = 2_000;
 
@@ -137,7 +137,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
    *
    * Guarantee: once it resolves the job is never lost, to the degree that `store.durability()`
    * says, and it runs at least once. An add whose outcome is unknown is sent again under the same
-   * id, so that it is added once.
+   * id for half a second, so that it is added once. That is done only where the queue surely keeps
+   * the job for so long, done or not: with a `keep.ms` and `keep.deadMs` of at least 1 minute and a
+   * `keep.count` of at least 100,000, as by default. Otherwise, and if no answer comes, it fails
+   * with outcome `unknown`.
    * Errors: `INVALID_DATA` and `TOO_LARGE` (input), `ALREADY_EXISTS` (`id` taken by a job with
    * another input), `OVERLOADED` (`maxWaiting`, or too much waits for the store), `UNAVAILABLE`,
    * `TIMEOUT`; `TypeError` and `RangeError` for options.
@@ -148,8 +151,7 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     checkAddCall(options, this.#store.capabilities.engine);
     const made = prepareInput(this.#settings, input);
     const prepared = isPromise(made) ? await made : made;
-    // A job that is not kept can't be found again once it is done.
-    const mayRepeat = this.#settings.config.keepMs > 0;
+    const mayRepeat = mayRepeatAdd(this.#settings.config);
     const op = enqueueOp(this.#context(mayRepeat), prepared, options);
     const added = await this.#enqueue(op, mayRepeat, waitOf(options));
     // After a lost answer: this is the job that an earlier try of this call added.
@@ -165,6 +167,7 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
    * jobs were added, none after the group that failed, and of that group the error's `outcome`
    * tells. With `id` the whole call may be repeated safely.
    * Errors: as `add`; `details.index` names the input that is wrong.
+   * On abort: the signal's reason, which does not say how many were added: give `id`, and repeat.
    */
   async addMany(
     inputs: readonly I[],
@@ -245,17 +248,28 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     throw new HoldfastError("UNSUPPORTED", message, { outcome: "not-applied" });
   }
 
-  /** Adds; sends the same again as long as nobody knows whether it was applied. */
+  /** Adds; sends the same again for a while if nobody knows whether it was applied. */
   async #enqueue(op: QueueEnqueue, mayRepeat: boolean, wait: Wait | undefined): Promise<Enqueued> {
+    const { clock, random } = this.#store;
+    const startMs = clock.monotonicMs();
+    const startWallMs = clock.wallMs();
+    let lost: unknown;
     for (let tries = 0; ; tries++) {
       try {
         const [added] = resultsOf(await this.#rules.commit([op] as const, wait));
         return added;
       } catch (error) {
-        const isUnknown = isHoldfastError(error, "UNAVAILABLE") && error.outcome === "unknown";
-        if (!isUnknown || !mayRepeat || tries >= ADD_REPEATS) throw error;
+        const isLost = isHoldfastError(error, "UNAVAILABLE") && error.outcome === "unknown";
+        if (!isLost || !mayRepeat || tries >= REPEAT.times) {
+          // Whatever ended this try, an earlier one may have been applied.
+          throw lost === undefined ? error : asUnknown(error);
+        }
+        lost = error;
       }
-      await sleep(this.#store.clock, troubleDelayMs(tries, this.#store.random), wait?.signal);
+      await sleep(clock, troubleDelayMs(tries, random), wait?.signal);
+      // By both clocks: after a suspend, the job may be done and forgotten.
+      const passedMs = Math.max(clock.monotonicMs() - startMs, clock.wallMs() - startWallMs);
+      if (passedMs > REPEAT.withinMs) throw lost;
     }
   }
 
@@ -358,8 +372,8 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
   }
 
   /**
-   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest.
-   * Gives how many.
+   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest
+   * (up to `max`; both together are a TypeError). Gives how many.
    */
   redrive(
     options?: BulkOptions & { readonly ids?: readonly string[] | undefined },

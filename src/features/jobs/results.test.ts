@@ -15,6 +15,21 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
+/** Holds back the answer of the next read until the gate opens. */
+function holdRead(store: Store): { readonly isHeld: () => boolean; open(): void } {
+  const gate = deferred<void>();
+  const read: Store["read"] = store.read.bind(store);
+  let isHeld = false;
+  store.read = async (reads, wait) => {
+    const answer = await read(reads, wait);
+    store.read = read;
+    isHeld = true;
+    await gate.promise;
+    return answer;
+  };
+  return { isHeld: () => isHeld, open: () => gate.resolve() };
+}
+
 /** How many ids were looked up so far. */
 function looks(store: Store): { ids: number; reads: number } {
   const seen = { ids: 0, reads: 0 };
@@ -79,6 +94,38 @@ describe("an awaited result", () => {
       code: "NOT_FOUND",
       details: { id: "nobody" },
     });
+  });
+  test("a look that began before the job was added tells nothing to those who wait since then", async () => {
+    const jobs = process.store.handle(numbers);
+    const look = holdRead(process.store);
+    const early = expect(jobs.result("soon")).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await until(look.isHeld);
+    const late = (await jobs.add(1, { id: "soon" })).result();
+    look.open();
+    await early;
+    await using _ = jobs.work((n) => n);
+    expect(await world.pass(late)).toBe(1);
+  });
+  test("nor does one that began before a dead job was made ready again", async () => {
+    const jobs = process.store.handle(
+      queue("again", { input: unchecked<number>(), retry: { attempts: 1 } }),
+    );
+    let isBroken = true;
+    await using worker = jobs.work((n) => {
+      if (isBroken) throw new Error("broken");
+      return n;
+    });
+    await jobs.add(1, { id: "again" });
+    await until(() => worker.stats.dead === 1);
+    const look = holdRead(process.store);
+    const early = expect(jobs.result("again")).rejects.toMatchObject({ code: "FAILED" });
+    await until(look.isHeld);
+    isBroken = false;
+    expect(await jobs.retry("again")).toBe(true);
+    const late = jobs.result("again");
+    look.open();
+    await early;
+    expect(await world.pass(late)).toBe(1);
   });
   test("is kept for `keep.ms` and gone after it", async () => {
     const jobs = process.store.handle(numbers);

@@ -21,7 +21,10 @@ const POLL_JITTER_MS = 250;
 /** The wait after a look is this many times what the look took. */
 const REST = 4;
 
-type Waiter = Deferred<JobView>;
+interface Waiter extends Deferred<JobView> {
+  /** The reads that had begun before it: what they give may be older than what it knows. */
+  readonly reads: number;
+}
 
 export class ResultHub {
   readonly #queue: Queue;
@@ -29,6 +32,7 @@ export class ResultHub {
   #unsubscribe: (() => void) | undefined;
   #poll: Timer | undefined;
   #rest: Timer | undefined;
+  #reads = 0;
   #isReading = false;
   #isStale = false;
 
@@ -47,7 +51,7 @@ export class ResultHub {
    */
   async wait(id: string, wait?: Wait): Promise<JobView> {
     checkWait(wait);
-    const waiter = deferred<JobView>();
+    const waiter = { ...deferred<JobView>(), reads: this.#reads };
     this.#add(id, waiter);
     try {
       return await waitFor(
@@ -111,6 +115,7 @@ export class ResultHub {
     const { clock } = this.#queue.store;
     const startMs = clock.monotonicMs();
     this.#isStale = false;
+    this.#reads++;
     try {
       const ids = [...this.#waiters.keys()];
       for (let from = 0; from < ids.length; from += LIMITS.getKeys) {
@@ -142,11 +147,15 @@ export class ResultHub {
     if (view !== null && !isFinished(view.state)) return;
     const set = this.#waiters.get(id);
     if (set === undefined) return;
-    this.#waiters.delete(id);
     for (const waiter of set) {
+      // It began to wait after this read did: the job may have been added in between. Its own look
+      // is due already.
+      if (waiter.reads === this.#reads) continue;
+      set.delete(waiter);
       if (view?.state === "completed") waiter.resolve(view);
       else waiter.reject(view === null ? this.#missing(id) : failed(view));
     }
+    if (set.size === 0) this.#waiters.delete(id);
   }
 
   /** A read that may succeed later leaves everybody waiting; any other ends all waits. */

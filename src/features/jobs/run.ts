@@ -63,6 +63,27 @@ async function afterCompleting(held: HeldJob, output: unknown, loop: Loop): Prom
   await complete(held, output, loop);
 }
 
+/**
+ * False if the job was told to stop, or was lost, while its input was read: its handler must not
+ * begin. What it was told decides how it ends.
+ */
+function mayBegin(held: HeldJob, loop: Loop): boolean {
+  if (held.stage === "running") return true;
+  loop.failed(held, held.reason);
+  return false;
+}
+
+/** What every span of a call says; `more` is what sets a single job and a batch apart. */
+function spanOf(queue: string, more: Record<string, string | number>) {
+  const attributes = {
+    [ATTRIBUTES.system]: "holdfast",
+    [ATTRIBUTES.destination]: queue,
+    [ATTRIBUTES.operation]: "process",
+    ...more,
+  };
+  return { kind: SpanKind.CONSUMER, attributes };
+}
+
 /** One job a call. */
 export class SingleRunner implements Runner {
   readonly batch = 1;
@@ -94,6 +115,7 @@ export class SingleRunner implements Runner {
   }
 
   #call(call: Call, held: HeldJob, input: unknown, loop: Loop): void {
+    if (!mayBegin(held, loop)) return loop.ended(call);
     let returned: unknown;
     try {
       returned = loop.isTracing ? this.#traced(held, input) : this.#handler(input, held);
@@ -109,14 +131,8 @@ export class SingleRunner implements Runner {
 
   #traced(held: HeldJob, input: unknown): Promise<unknown> {
     const { name } = this.#settings;
-    const attributes = {
-      [ATTRIBUTES.system]: "holdfast",
-      [ATTRIBUTES.destination]: name,
-      [ATTRIBUTES.operation]: "process",
-      [ATTRIBUTES.messageId]: held.id,
-    };
     const trace = held.claimed.trace ?? undefined;
-    const options = { kind: SpanKind.CONSUMER, attributes, trace };
+    const options = { ...spanOf(name, { [ATTRIBUTES.messageId]: held.id }), trace };
     return inSpan(`process ${name}`, options, () => this.#handler(input, held));
   }
 
@@ -141,6 +157,12 @@ export class SingleRunner implements Runner {
   }
 }
 
+/** A job of a batch, as its worker has it. */
+interface Item {
+  readonly input: unknown;
+  readonly job: HeldJob;
+}
+
 /** Many jobs a call, with a result for each. */
 export class BatchRunner implements Runner {
   readonly batch: number;
@@ -158,7 +180,7 @@ export class BatchRunner implements Runner {
   }
 
   async #run(call: Call, loop: Loop): Promise<void> {
-    const items: { readonly input: unknown; readonly job: HeldJob }[] = [];
+    const items: Item[] = [];
     for (const job of call.jobs) {
       try {
         items.push({ input: await readInput(this.#settings, job.claimed.payload), job });
@@ -166,22 +188,37 @@ export class BatchRunner implements Runner {
         loop.unusable(job, error);
       }
     }
-    const live = items.filter(({ job }) => job.stage !== "over");
+    const live = items.filter(({ job }) => mayBegin(job, loop));
     if (live.length === 0) return;
     let results: readonly PromiseSettledResult<unknown>[];
     try {
-      const returned = await this.#handler(live, new BatchSignal(call));
-      results = checkResults(returned, live.length);
+      const signal = new BatchSignal(call);
+      results = await (loop.isTracing ? this.#traced(live, signal) : this.#handle(live, signal));
     } catch (error) {
       for (const { job } of live) await failAfterCompleting(job, error, loop);
       return;
     }
     for (let i = 0; i < live.length; i++) {
-      const { job } = live[i] as { readonly job: HeldJob };
+      const { job } = live[i] as Item;
       const result = results[i] as PromiseSettledResult<unknown>;
       if (result.status === "rejected") await failAfterCompleting(job, result.reason, loop);
       else await complete(job, result.value instanceof Completion ? undefined : result.value, loop);
     }
+  }
+
+  async #handle(
+    items: readonly Item[],
+    batch: Batch,
+  ): Promise<readonly PromiseSettledResult<unknown>[]> {
+    return checkResults(await this.#handler(items, batch), items.length);
+  }
+
+  #traced(items: readonly Item[], batch: Batch): Promise<readonly PromiseSettledResult<unknown>[]> {
+    const { name } = this.#settings;
+    // Many parents can't be one: the spans in which the jobs were added are linked.
+    const links = items.flatMap(({ job }) => job.claimed.trace ?? []);
+    const options = { ...spanOf(name, { [ATTRIBUTES.batch]: items.length }), links };
+    return inSpan(`process ${name}`, options, () => this.#handle(items, batch));
   }
 }
 

@@ -1,6 +1,7 @@
 /** Jobs that have to stop: cancelled, out of time, hung. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
+import { z } from "zod";
 import { unchecked } from "../../core/codec.ts";
 import type { HoldfastError } from "../../core/errors.ts";
 import { deferred } from "../../core/signal.ts";
@@ -193,6 +194,59 @@ describe("timeoutMs", () => {
     gate.resolve();
     await until(() => seen.length > 0);
     expect(seen).toEqual([true, "TIMEOUT"]);
+  });
+});
+
+describe("a job that must stop while its schema still reads its input", () => {
+  /** Reading takes until the gate opens; adding does not. */
+  async function reading() {
+    const gate = deferred<void>();
+    let isOpen = true;
+    const input = z.number().refine(async () => {
+      if (!isOpen) await gate.promise;
+      return true;
+    });
+    const slow = { timeoutMs: 5_000, graceMs: 500, retry: { attempts: 1 } };
+    const jobs = process.store.handle(queue("slow", { input, ...slow }));
+    await jobs.add(1, { id: "j" });
+    isOpen = false;
+    const deliveries: number[] = [];
+    const worker = jobs.work((_, job) => void deliveries.push(job.delivery), { drainMs: 2_000 });
+    await until(() => worker.stats.running === 1);
+    return { jobs, worker, gate, deliveries };
+  }
+  type Reading = Awaited<ReturnType<typeof reading>>;
+  test.each<[string, (reading: Reading) => Promise<unknown>, object]>([
+    ["out of time", () => world.clock.advance(5_001), { dead: 1, abandoned: 0 }],
+    ["given up", () => world.clock.advance(5_501), { dead: 1, abandoned: 1 }],
+    ["cancelled", ({ jobs }) => jobs.cancel("j"), { cancelled: 1 }],
+    [
+      "drained",
+      ({ worker }) => {
+        void worker.close();
+        return world.clock.advance(2_001);
+      },
+      { released: 1, abandoned: 0 },
+    ],
+    [
+      "lost",
+      () => {
+        world.clock.suspend(11_000);
+        return world.clock.advance(1_000);
+      },
+      { lost: 1 },
+    ],
+  ])("is not begun when it is %s, and its slot is free", async (_, stop, stats) => {
+    const all = await reading();
+    const { worker, gate, deliveries } = all;
+    await stop(all);
+    await turns();
+    gate.resolve();
+    await turns();
+    // One that was lost is delivered again.
+    expect(deliveries).not.toContain(1);
+    expect(worker.stats).toMatchObject({ running: 0, unsettled: 0, ...stats });
+    await worker.close();
   });
 });
 

@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { ATTRIBUTES, instruments, type Meters } from "../../core/telemetry.ts";
 import type { ClaimedJob, JobState } from "../../store/ops.ts";
-import type { HeldJob } from "./job.ts";
+import type { Call, HeldJob } from "./job.ts";
 
 /** A job, as events name it. */
 export interface EventJob {
@@ -31,10 +31,14 @@ export type WorkerEvent =
    */
   | { readonly type: "abandoned"; readonly job: EventJob }
   /**
-   * The store could not be asked for jobs, or could not take an outcome; it is tried again where
-   * that can help.
+   * The store could not be asked for jobs, could not take an outcome, or did not take a value of
+   * `job.progress`. It is tried again where that can help; a value of progress is not.
    */
-  | { readonly type: "trouble"; readonly during: "claim" | "settle"; readonly error: unknown }
+  | {
+      readonly type: "trouble";
+      readonly during: "claim" | "settle" | "progress";
+      readonly error: unknown;
+    }
   /** The event loop is late: no jobs are claimed until it has recovered. */
   | { readonly type: "overloaded"; readonly loopDelayMs: number }
   | { readonly type: "recovered" };
@@ -98,12 +102,16 @@ export class Tally {
     const count = COUNT_OF[state];
     if (count !== undefined) this.#counts[count]++;
     this.#meter(state);
-    if (held.startedMs > 0) {
-      const tookMs = this.#clock.monotonicMs() - held.startedMs;
-      this.#meters.handlerMs.record(tookMs, this.#attributes);
-    }
     if (failure !== undefined)
       this.#tell({ type: "failed", job: about(held), error: failure, state });
+  }
+
+  /** A call of the handler has let go, or was given up: what its jobs took, without the commit. */
+  ended(call: Call): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const { startedMs } of call.jobs) {
+      this.#meters.handlerMs.record(nowMs - startedMs, this.#attributes);
+    }
   }
 
   lost(held: HeldJob, error: unknown): void {
@@ -117,7 +125,7 @@ export class Tally {
     this.#tell({ type: "abandoned", job: about(held) });
   }
 
-  trouble(during: "claim" | "settle", error: unknown): void {
+  trouble(during: "claim" | "settle" | "progress", error: unknown): void {
     this.#tell({ type: "trouble", during, error });
   }
 

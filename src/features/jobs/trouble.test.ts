@@ -167,6 +167,27 @@ describe("lost replies", () => {
     expect(await Promise.all(added.map((job) => job.result()))).toEqual([10, 20, 30]);
     expect(worker.stats).toMatchObject({ completed: 3, lost: 0, unsettled: 0, claimed: 3 });
   });
+  test("progress that was not written is told, and not tried again", async () => {
+    const jobs = process.store.handle(numbers);
+    await jobs.add(1);
+    const gate = deferred<void>();
+    const events: WorkerEvent[] = [];
+    process.lostReplies = { op: "queue.progress", count: 1 };
+    await using worker = jobs.work(
+      async (_, job) => {
+        job.progress("half");
+        await gate.promise;
+      },
+      { observe: (event) => events.push(event) },
+    );
+    await until(() => events.length > 0);
+    expect(events).toMatchObject([
+      { type: "trouble", during: "progress", error: { code: "UNAVAILABLE", outcome: "unknown" } },
+    ]);
+    gate.resolve();
+    await until(() => worker.stats.completed === 1);
+    expect([events.length, process.ops("queue.progress").length]).toEqual([1, 1]);
+  });
   test("jobs leased by a claim whose answer was lost are found and given back", async () => {
     const jobs = process.store.handle(numbers);
     const added = await jobs.addMany([1, 2, 3]);

@@ -5,8 +5,9 @@
  *            was claimed ahead.
  * draining   `close()` was called, the signal aborted, the store closes, or the store refuses for
  *            good. Nothing more is claimed, what was claimed ahead goes back at once. Handlers may
- *            end within `drainMs`; then they are aborted, and after `graceMs` given up and their
- *            jobs handed back, which counts as no attempt.
+ *            end within `drainMs`; then they are aborted, and after the grace (`graceMs`, at most
+ *            a quarter of `drainMs`) given up and their jobs handed back, which counts as no
+ *            attempt.
  * closed     `done` has resolved. Ends within `drainMs` + 2 × `graceMs`.
  */
 import type { Timer } from "../../core/clock.ts";
@@ -240,7 +241,7 @@ export class Worker extends Lifetime {
     loop.stop();
     const idle = loop.idle();
     if (!(await this.#within(idle, this.#drainMs))) {
-      loop.abort();
+      loop.abort(this.#graceMs);
       // The grace of the handlers, and as much for the store to take what they leave.
       await this.#within(idle, 2 * this.#graceMs);
     }

@@ -235,7 +235,7 @@ export class Kv<V = unknown> {
 
   /**
    * All keys with the prefix, page by page: each page is of one revision, later pages of later
-   * ones.
+   * ones. `timeoutMs` bounds each page: the time between them is the caller's.
    */
   async *scan(
     prefix: string = "",

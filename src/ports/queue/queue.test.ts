@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ManualClock } from "../../core/clock.ts";
+import { sleep } from "../../core/signal.ts";
 import { memory } from "../../engines/memory/index.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../store/ops.ts";
 import { Store } from "../../store/store.ts";
@@ -194,6 +195,106 @@ describe("adding many", () => {
   });
 });
 
+/** A store whose commits and reads take 40 ms each. */
+async function openSlow(): Promise<{ store: Store; queue: Queue; clock: ManualClock }> {
+  const clock = new ManualClock();
+  const inner = memory({ clock });
+  const slow = async <T>(run: () => Promise<T>): Promise<T> => {
+    await sleep(clock, 40);
+    return run();
+  };
+  const store = await Store.open(
+    {
+      ...{ capabilities: inner.capabilities, watch: inner.watch.bind(inner) },
+      commit: (groups) => slow(() => inner.commit(groups)),
+      read: (reads) => slow(() => inner.read(reads)),
+      subscribe: (...args) => inner.subscribe(...args),
+      export: (...args) => inner.export(...args),
+      import: (...args) => inner.import(...args),
+      seal: (...args) => inner.seal(...args),
+      durability: () => inner.durability(),
+      close: () => inner.close(),
+    },
+    { clock },
+  );
+  return { store, queue: new Queue(store, "jobs"), clock };
+}
+
+describe("one timeout for a call of several steps", () => {
+  const TIMEOUT = { code: "TIMEOUT" };
+
+  /** How long the work took, by the clock, and what it ended with. */
+  async function timed(clock: ManualClock, work: Promise<unknown>): Promise<[unknown, number]> {
+    const startMs = clock.monotonicMs();
+    let end: [unknown, number] | undefined;
+    const done = caught(work).then((result) => (end = [result, clock.monotonicMs() - startMs]));
+    for (let i = 0; i < 1_000 && end === undefined; i++) await clock.advance(1);
+    return done;
+  }
+
+  test("holds for a long add, which tells how many went before", async () => {
+    const { queue, clock } = await openSlow();
+    const jobs = Array.from({ length: 5_000 }, () => ({ payload: "x" }));
+    const [error, tookMs] = await timed(clock, queue.addMany(jobs, { timeoutMs: 100 }));
+    expect(error).toMatchObject({ ...TIMEOUT, details: { added: 2_000 } });
+    expect(tookMs).toBeLessThanOrEqual(101);
+  });
+
+  test("holds for a purge and a redrive", async () => {
+    const { queue, clock } = await openSlow();
+    const jobs = Array.from({ length: 5_000 }, () => ({ payload: "x" }));
+    await timed(clock, queue.addMany(jobs));
+    const [error, tookMs] = await timed(clock, queue.purge("ready", { timeoutMs: 100 }));
+    expect(error).toMatchObject(TIMEOUT);
+    expect(tookMs).toBeLessThanOrEqual(101);
+    // The step that was under way goes on.
+    await clock.advance(100);
+    const [redriven, redriveMs] = await timed(clock, queue.redrive({ timeoutMs: 60, max: 9 }));
+    expect([redriven, redriveMs <= 60]).toEqual([0, true]);
+    const [late, lateMs] = await timed(clock, queue.redrive({ timeoutMs: 30 }));
+    expect(late).toMatchObject(TIMEOUT);
+    expect(lateMs).toBeLessThanOrEqual(31);
+  });
+
+  test("holds for a claim that opens the session first", async () => {
+    const { store, clock } = await openSlow();
+    const opening = store.session();
+    await clock.advance(50);
+    const session = await opening;
+    const there = new Queue(store, "jobs", { partition: "eu" });
+    const [error, tookMs] = await timed(clock, there.claim(session, 1, { timeoutMs: 60 }));
+    expect(error).toMatchObject(TIMEOUT);
+    expect(tookMs).toBeLessThanOrEqual(61);
+    expect(session.isOpenIn(there.partition)).toBe(true);
+  });
+
+  test("an aborted or wrong wait is refused before anything is sent", async () => {
+    const { store, clock } = await openSlow();
+    const opening = store.session();
+    await clock.advance(50);
+    const session = await opening;
+    const there = new Queue(store, "jobs", { partition: "eu" });
+    const signal = AbortSignal.abort("no");
+    expect(await caught(there.claim(session, 1, { signal }))).toBe("no");
+    expect(await caught(there.claim(session, 1, { timeout: 1 } as never))).toBeInstanceOf(
+      TypeError,
+    );
+    expect(await caught(there.purge("ready", { signal }))).toBe("no");
+    await clock.advance(1_000);
+    expect(session.isOpenIn(there.partition)).toBe(false);
+  });
+
+  test("an abort in the middle of a long add is rethrown as it is", async () => {
+    const { queue, clock } = await openSlow();
+    const controller = new AbortController();
+    const jobs = Array.from({ length: 5_000 }, () => ({ payload: "x" }));
+    const adding = timed(clock, queue.addMany(jobs, { signal: controller.signal }));
+    const reason = new Error("enough");
+    clock.timer(100, () => controller.abort(reason));
+    expect((await adding)[0]).toBe(reason);
+  });
+});
+
 describe("what the class adds to the driver", () => {
   test("claims open the session where it is not yet", async () => {
     const { store } = await open();
@@ -249,6 +350,13 @@ describe("what the class adds to the driver", () => {
     expect(await queue.purge("ready", { max: 5 })).toBe(5);
     expect(await queue.purge("ready")).toBe(2_295);
     expect(await queue.purge("ready")).toBe(0);
+  });
+
+  test("a redrive of ids takes no `max`: it would say something else", async () => {
+    const { queue } = await open();
+    const error = await caught(queue.redrive({ ids: ["a", "b"], max: 1 }));
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toContain("`max`");
   });
 
   test("lists page by page, reads by id, counts what was never used", async () => {

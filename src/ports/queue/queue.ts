@@ -15,7 +15,7 @@ import {
   expected,
 } from "../../core/options.ts";
 import { newId } from "../../core/random.ts";
-import { checkWait, type Wait } from "../../core/signal.ts";
+import { stepsWithin, type Wait } from "../../core/signal.ts";
 import type { JobPage, QueueChanges } from "../../store/driver.ts";
 import { resultsOf, type Placed } from "../../store/group.ts";
 import {
@@ -35,6 +35,7 @@ import {
   type QueueSettle,
   type QueueView,
 } from "../../store/ops.ts";
+import { checkWaitOnly } from "../../store/options.ts";
 import type { Session } from "../../store/session.ts";
 import type { Store } from "../../store/store.ts";
 import * as ops from "./ops.ts";
@@ -142,6 +143,12 @@ export class Queue {
     return results[0];
   }
 
+  /** The waits of a call's steps, under its one `timeoutMs`. */
+  #steps(wait: Wait | undefined, what: string): () => Wait | undefined {
+    checkWaitOnly(wait);
+    return stepsWithin(this.store.clock, wait, what);
+  }
+
   /**
    * Sets the queue's rules for all processes; the last writer wins. What `rules` leaves out gets
    * its default.
@@ -167,12 +174,16 @@ export class Queue {
    * Adds up to 100,000 jobs, in order, in groups of up to 1,000 jobs or 1 MiB. All are validated
    * before the first group leaves.
    * The groups commit one after another: after a failure the first `details.added` jobs were added,
-   * none after them, and of the group that failed the error's `outcome` tells.
+   * none after them, and of the group that failed the error's `outcome` tells. `timeoutMs` bounds
+   * the whole call.
+   *
+   * On abort: the signal's reason is rethrown as it is, so nothing tells how many were added; the
+   * jobs that were are the first ones of the list, and adding those with an `id` again is safe.
    */
   async addMany(jobs: readonly JobInput[], wait?: Wait): Promise<readonly Enqueued[]> {
     if (!Array.isArray(jobs)) throw new TypeError(expected("jobs", "an array", jobs));
     checkInteger("jobs.length", jobs.length, 0, LIMITS.addMany);
-    checkWait(wait);
+    const step = this.#steps(wait, "Adding the jobs");
     const enqueues: QueueEnqueue[] = [];
     for (const job of jobs as readonly JobInput[]) {
       enqueues.push(ops.enqueue(this.name, job, this.#freshId));
@@ -183,7 +194,7 @@ export class Queue {
     while (added.length < enqueues.length) {
       const chunk = this.#chunk(enqueues, added.length);
       try {
-        const results = resultsOf(await this.store.commit(this.partition, chunk, wait));
+        const results = resultsOf(await this.store.commit(this.partition, chunk, step()));
         for (const result of results) added.push(result);
       } catch (error) {
         throw withAdded(error, added.length);
@@ -207,16 +218,19 @@ export class Queue {
 
   /**
    * Leases up to `max` (1 to 1,000) ready jobs to the session, best rank first. An empty answer
-   * says when to ask again (`nextMs`); `onReady` hints in between. Errors: `LEASE_LOST` if the
-   * session is over.
+   * says when to ask again (`nextMs`); `onReady` hints in between. `timeoutMs` bounds the opening
+   * of the session in this partition, if it comes to that, and the claim together. Errors:
+   * `LEASE_LOST` if the session is over.
    * On abort after it has left: the jobs may be leased to the session without its knowing, until
    * the session ends.
    */
   async claim(session: Session, max: number, wait?: Wait): Promise<Claimed> {
     const op = ops.claim(this.name, session.id, max);
     session.check();
-    if (!session.isOpenIn(this.partition)) await session.openIn(this.partition, wait);
-    return (await this.#one(op, wait)) as Claimed;
+    if (session.isOpenIn(this.partition)) return (await this.#one(op, wait)) as Claimed;
+    const step = this.#steps(wait, "The claim");
+    await session.openIn(this.partition, step());
+    return (await this.#one(op, step())) as Claimed;
   }
 
   /**
@@ -259,8 +273,10 @@ export class Queue {
   }
 
   /**
-   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest.
-   * Gives how many.
+   * Makes dead jobs ready again, attempts at zero: those of the ids (up to 1,000), or the oldest,
+   * up to `max` of them. Gives how many. `ids` and `max` together are refused: the ids say how
+   * many.
+   * Without `ids` it goes in steps as `purge` does.
    */
   async redrive(
     options: BulkOptions & { readonly ids?: readonly string[] | undefined } = {},
@@ -268,6 +284,8 @@ export class Queue {
     checkOptions("options", options, REDRIVE_KEYS);
     const { ids, max, ...wait } = options;
     if (ids !== undefined) {
+      if (max !== undefined)
+        throw new TypeError(expected("max", "left out where ids are given", max));
       const result = await this.#one(ops.redrive(this.name, { ids }), wait);
       return (result as { readonly count: number }).count;
     }
@@ -285,7 +303,8 @@ export class Queue {
 
   /**
    * Removes jobs in that state, in steps of up to 1,000. Gives how many. Leased jobs can't be
-   * purged: cancel them.
+   * purged: cancel them. `timeoutMs` bounds the whole call; what the steps before a failure or an
+   * abort did stands, and calling again goes on from there.
    */
   async purge(state: Exclude<JobState, "leased">, options: BulkOptions = {}): Promise<number> {
     checkOptions("options", options, PURGE_KEYS);
@@ -305,11 +324,12 @@ export class Queue {
     build: (step: number) => Op,
   ): Promise<number> {
     if (max !== undefined) checkInteger("max", max, 1);
-    const target = max ?? (await this.stats(wait)).counts[state];
+    const next = this.#steps(wait, "The call");
+    const target = max ?? (await this.stats(next())).counts[state];
     let count = 0;
     while (count < target) {
       const step = Math.min(LIMITS.reapRows, LIMITS.pageRows, target - count);
-      const result = (await this.#one(build(step), wait)) as { readonly count: number };
+      const result = (await this.#one(build(step), next())) as { readonly count: number };
       count += result.count;
       if (result.count === 0) break;
     }
@@ -355,7 +375,7 @@ export class Queue {
 
   /**
    * All jobs in that state, page by page; a job that changes its state meanwhile may be seen or
-   * not.
+   * not. `timeoutMs` bounds each page: the time between them is the caller's.
    */
   async *scan(
     state: JobState,
@@ -385,8 +405,10 @@ export class Queue {
   }
 
   /**
-   * Jobs that changed after the cursor, each with its last state. `isResync`: the cursor is older
-   * than what is kept; list anew, then go on from the cursor given.
+   * Jobs that changed after the cursor and are still there, each with its last state; of a job that
+   * is gone (purged, or not kept any longer) it tells nothing. `isResync`: the cursor is older than
+   * what is kept, or of a state that the store has lost; list anew, then go on from the cursor
+   * given.
    */
   async changes(
     cursor: number,

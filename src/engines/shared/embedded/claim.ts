@@ -5,7 +5,6 @@
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Claimed, ClaimedJob, QueueClaim, RateConfig } from "../../../store/ops.ts";
-import { openQueue } from "./queue-ops.ts";
 import { admit, makeReady, makeScheduled, rankOf } from "./placement.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
@@ -67,7 +66,8 @@ export function rateOpensMs(rate: RateConfig, atMs: number): number {
 }
 
 export function claim(scope: Scope, op: QueueClaim): Claimed {
-  const queue = openQueue(scope, op.queue);
+  const queue = scope.tables.queueByName(scope.partition.no, op.queue);
+  if (queue === undefined) return { jobs: [], nextMs: null };
   const session = scope.tables.session(scope.partition.no, op.session);
   invariant(session !== undefined, "a claim's session exists", { session: op.session });
   promoteDue(scope, queue);

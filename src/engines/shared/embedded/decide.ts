@@ -4,14 +4,13 @@
  *
  * Checks of a key's revision judge the state before the group. All else sees the group's earlier
  * ops: bounds of a counter, sessions opened or ended, leases settled, ids and dedupe keys added,
- * rules configured.
+ * rules configured, room made or taken (`waiting.ts`).
  */
 import { dataBytes } from "../../../core/codec.ts";
 import type { Data } from "../../../core/codec.ts";
 import type {
   KvAdd,
   Op,
-  QueueConfig,
   QueueEnqueue,
   QueueProgress,
   QueueSettle,
@@ -19,38 +18,57 @@ import type {
   SessionOpen,
 } from "../../../store/ops.ts";
 import { liveKv } from "./kv-ops.ts";
-import { standingJob } from "./queue-ops.ts";
+import { overRow, standingJob } from "./queue-ops.ts";
 import type { Scope } from "./scope.ts";
-import type { QueueRow, SessionRow } from "./tables.ts";
+import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
+import { Waiting } from "./waiting.ts";
 
 type Verdict = Omit<Refusal, "index"> | undefined;
 
 const INTEGER = /^-?\d{1,16}$/;
 
+/** A Record, so that the compiler misses none. */
+const KNOWN: Readonly<Record<Op["op"], true>> = {
+  ...{ "kv.check": true, "kv.put": true, "kv.delete": true, "kv.add": true, "kv.get": true },
+  ...{ "queue.configure": true, "queue.enqueue": true, "queue.claim": true },
+  ...{ "queue.settle": true, "queue.progress": true, "queue.cancel": true },
+  ...{ "queue.redrive": true, "queue.pause": true, "queue.purge": true },
+  ...{ "session.open": true, "session.renew": true, "session.end": true, "bus.publish": true },
+};
+const OPS: ReadonlySet<string> = new Set(Object.keys(KNOWN));
+
+/** What the group's earlier ops made of a key; value null: deleted. */
+interface Written {
+  readonly value: Data | null;
+  readonly session: string | null;
+}
+
 export class Decision {
   readonly #scope: Scope;
+  readonly #ops: readonly Op[];
   readonly #isForced: boolean;
-  /** What the group's earlier ops made of a key; null: deleted. */
-  readonly #written = new Map<string, Data | null>();
+  readonly #written = new Map<string, Written>();
   /** Sessions that the group's earlier ops opened (true) or ended (false). */
   readonly #sessions = new Map<string, boolean>();
   /** Jobs that the group's earlier ops settled. */
   readonly #settled = new Set<number>();
-  readonly #configs = new Map<string, QueueConfig>();
-  /** Payloads by queue and id, and dedupe keys by queue, that the group's earlier ops added. */
+  /** Payloads by queue and id that the group's earlier ops added. */
   readonly #payloads = new Map<string, Data>();
+  /** Dedupe keys by queue for which the group's earlier ops left an unstarted job. */
   readonly #deduped = new Set<string>();
-  readonly #added = new Map<string, number>();
+  readonly #waiting: Waiting;
 
-  constructor(scope: Scope, isForced: boolean) {
+  constructor(scope: Scope, ops: readonly Op[], isForced: boolean) {
     this.#scope = scope;
+    this.#ops = ops;
     this.#isForced = isForced;
+    this.#waiting = new Waiting(scope, ops);
   }
 
   /** The first op that does not hold, or undefined. */
-  judge(ops: readonly Op[]): Refusal | undefined {
-    for (let index = 0; index < ops.length; index++) {
-      const verdict = this.#op(ops[index] as Op);
+  judge(): Refusal | undefined {
+    for (let index = 0; index < this.#ops.length; index++) {
+      const verdict = this.#op(this.#ops[index] as Op);
       if (verdict !== undefined) return { index, ...verdict };
     }
     return undefined;
@@ -61,19 +79,18 @@ export class Decision {
       case "kv.check":
         return this.#check(op.key, op.revision);
       case "kv.put":
-        this.#written.set(op.key, op.value);
+        this.#written.set(op.key, { value: op.value, session: op.session ?? null });
         return op.session === undefined ? undefined : this.#session(op.session);
       case "kv.delete":
-        this.#written.set(op.key, null);
+        this.#written.set(op.key, DELETED);
         return undefined;
       case "kv.add":
         return this.#add(op);
-      case "queue.configure":
-        this.#configs.set(op.queue, op.config);
-        return undefined;
       case "queue.enqueue":
         return this.#enqueue(op);
       case "queue.claim":
+        this.#waiting.note(op);
+        return this.#session(op.session);
       case "session.renew":
         return this.#session(op.session);
       case "queue.settle":
@@ -82,10 +99,10 @@ export class Decision {
       case "session.open":
         return this.#open(op);
       case "session.end":
-        this.#sessions.set(op.session, false);
-        return undefined;
+        return this.#end(op.session);
       default:
-        return undefined;
+        this.#waiting.note(op);
+        return OPS.has(op.op) ? undefined : unknown(op);
     }
   }
 
@@ -99,12 +116,8 @@ export class Decision {
   }
 
   #add(op: KvAdd): Verdict {
-    const scope = this.#scope;
-    const written = this.#written.get(op.key);
-    const value =
-      written === undefined
-        ? (liveKv(scope.tables, scope.partition.no, op.key, scope.nowMs)?.value ?? "0")
-        : (written ?? "0");
+    const { value: found, session } = this.#valueOf(op.key);
+    const value = found ?? "0";
     if (typeof value !== "string" || !INTEGER.test(value)) {
       const message = `Expected key "${op.key}" to hold an integer, found ${dataBytes(value)} bytes of something else: use another key for the counter`;
       return { code: "INVALID_DATA", message, details: { key: op.key } };
@@ -120,8 +133,16 @@ export class Decision {
         details: { key: op.key, value: Number(value), delta: op.delta, min, max },
       };
     }
-    this.#written.set(op.key, String(sum));
+    this.#written.set(op.key, { value: String(sum), session });
     return undefined;
+  }
+
+  /** What a key holds by now: nothing, if it was bound to a session that the group has ended. */
+  #valueOf(key: string): Written {
+    const { tables, partition, nowMs } = this.#scope;
+    const is = this.#written.get(key) ?? liveKv(tables, partition.no, key, nowMs) ?? DELETED;
+    const isOver = is.session !== null && this.#sessions.get(is.session) === false;
+    return isOver ? DELETED : is;
   }
 
   #row(session: string): SessionRow | undefined {
@@ -146,6 +167,14 @@ export class Decision {
     return verdict;
   }
 
+  #end(session: string): Verdict {
+    const row = this.#waiting.isIdle ? undefined : this.#row(session);
+    const isFirst = this.#sessions.get(session) !== false;
+    if (row !== undefined && !row.isEnded && isFirst) this.#waiting.end(row);
+    this.#sessions.set(session, false);
+    return undefined;
+  }
+
   #held(op: QueueSettle | QueueProgress): Verdict {
     const lost = this.#session(op.session);
     if (lost !== undefined) return lost;
@@ -154,7 +183,10 @@ export class Decision {
     const lease = session === undefined ? undefined : tables.lease(session.no, op.seq);
     const isIts = lease?.token === op.token && !this.#settled.has(op.seq);
     if (isIts && lease.queue === tables.queueByName(partition.no, op.queue)?.no) {
-      if (op.op === "queue.settle") this.#settled.add(op.seq);
+      if (op.op === "queue.settle") {
+        this.#settled.add(op.seq);
+        this.#waiting.settle(op, lease);
+      }
       return undefined;
     }
     const message = `Job ${op.seq} of queue "${op.queue}" is not held under token ${op.token} any more: it was settled or went to another holder`;
@@ -166,38 +198,76 @@ export class Decision {
     const { tables, partition } = this.#scope;
     const queue = tables.queueByName(partition.no, op.queue);
     const existing = op.isFresh ? undefined : this.#payloadOf(op, queue);
-    if (existing !== undefined) return isSame(existing, op.payload) ? undefined : taken(op);
-    const maxWaiting = (this.#configs.get(op.queue) ?? queue?.config)?.maxWaiting ?? null;
-    if (maxWaiting === null || this.#isRepeat(op, queue)) return undefined;
-    const added = this.#added.get(op.queue) ?? 0;
-    this.#added.set(op.queue, added + 1);
-    const { ready, scheduled, blocked } = queue?.counts ?? NONE;
-    const waiting = ready + scheduled + blocked + added;
-    return waiting < maxWaiting ? undefined : full(op, waiting, maxWaiting);
+    if (existing !== undefined) return this.#repeat(op, existing);
+    const { maxWaiting } = this.#waiting.config(op.queue, queue);
+    const isCounted = maxWaiting !== null || this.#waiting.mayLimit;
+    const verdict = isCounted || mayRepeat(op) ? this.#standing(op, queue) : null;
+    if (verdict !== null) return verdict;
+    if (!isCounted) return undefined;
+    const waiting = this.#waiting.count(op.queue, queue);
+    if (maxWaiting !== null && waiting >= maxWaiting) return full(op, waiting, maxWaiting);
+    this.#waiting.add(op.queue, op.id);
+    return undefined;
   }
 
-  /** What the job of that id holds, in the store or by the group's earlier ops. */
-  #payloadOf(op: QueueEnqueue, queue: QueueRow | undefined): Data | undefined {
+  /** The id is taken: by the same add, or by another. */
+  #repeat(op: QueueEnqueue, existing: Data | typeof REPLACED): Verdict {
+    if (existing !== REPLACED && !isSame(existing, op.payload)) return taken(op);
+    // A purge may have had the job, so that this adds it anew.
+    if (this.#waiting.hasPurged(op.queue)) this.#waiting.add(op.queue, op.id);
+    return undefined;
+  }
+
+  /** What the job of that id was added with, in the store or by the group's earlier ops. */
+  #payloadOf(op: QueueEnqueue, queue: QueueRow | undefined): Data | typeof REPLACED | undefined {
     const place = `${op.queue}\n${op.id}`;
-    const inStore =
-      queue === undefined ? undefined : this.#scope.tables.jobById(queue.no, op.id)?.payload;
-    const existing = this.#payloads.get(place) ?? inStore;
-    if (existing === undefined) this.#payloads.set(place, op.payload);
-    return existing;
+    const isGone = this.#waiting.isGone(op.queue, op.id);
+    const added = isGone ? undefined : this.#payloads.get(place);
+    if (added !== undefined) return added;
+    const job = queue === undefined ? undefined : this.#jobOf(op, queue);
+    if (job === undefined) this.#payloads.set(place, op.payload);
+    return job?.isReplaced === true ? REPLACED : job?.payload;
   }
 
-  /** True for a repeat of a dedupe key that adds no job. */
-  #isRepeat(op: QueueEnqueue, queue: QueueRow | undefined): boolean {
+  #jobOf(op: QueueEnqueue, queue: QueueRow): JobRow | undefined {
+    const job = this.#scope.tables.jobById(queue.no, op.id);
+    if (job === undefined || this.#waiting.isGone(op.queue, job.seq)) return undefined;
+    return overRow(this.#scope, job) === undefined ? job : undefined;
+  }
+
+  /** The verdict on a repeat of a dedupe key that adds no job; null: it adds one. */
+  #standing(op: QueueEnqueue, queue: QueueRow | undefined): Verdict | null {
     const { dedupe } = op;
-    if (dedupe === null) return false;
+    if (dedupe === null) return null;
     const place = `${op.queue}\n${dedupe.key}`;
-    if (this.#deduped.has(place)) return true;
-    this.#deduped.add(place);
-    return queue !== undefined && standingJob(this.#scope, queue, dedupe) !== undefined;
+    const isFirst = dedupe.mode === "first";
+    const isStill = isFirst || !this.#waiting.hasEnded(op.queue);
+    if (this.#deduped.has(place)) return isStill ? undefined : null;
+    const standing = queue === undefined ? undefined : standingJob(this.#scope, queue, op);
+    // The add that replaced the payload, come again: as under a taken id.
+    if (standing?.isAgain === true) {
+      const { seq, payload } = standing.job as JobRow;
+      return this.#waiting.isGone(op.queue, seq) ? null : this.#repeat(op, payload);
+    }
+    if (standing === undefined || !isFirst) this.#deduped.add(place);
+    return standing !== undefined && isStill ? undefined : null;
   }
 }
 
-const NONE = { ready: 0, scheduled: 0, blocked: 0 } as const;
+/** True for an add that may be the one that replaced a payload, come again. */
+function mayRepeat({ isFresh, dedupe }: QueueEnqueue): boolean {
+  return !isFresh && dedupe !== null && dedupe.mode !== "first";
+}
+
+const DELETED: Written = Object.freeze({ value: null, session: null });
+/** In place of a payload that another add replaced: nothing tells the first one any more. */
+const REPLACED = Symbol("replaced");
+
+/** From a newer library, through a file or a wire that it shares with this one. */
+function unknown(op: { readonly op: string }): Verdict {
+  const message = `Expected an op that this version of Holdfast knows, got "${op.op}": use the version that wrote it, or a newer one, in every process of this store`;
+  return { code: "INCOMPATIBLE", message, details: { op: op.op } };
+}
 
 function full(op: QueueEnqueue, waiting: number, maxWaiting: number): Verdict {
   const message = `Queue "${op.queue}" holds ${waiting} waiting jobs, its limit is ${maxWaiting}: try again when workers have caught up`;

@@ -42,8 +42,8 @@ function write(
   expiresMs: number | null,
   session: string | null,
 ): void {
-  const partition = scope.partition.no;
   const { revision } = scope;
+  const partition = scope.partition.no;
   scope.tables.saveKv({ partition, key, value, revision, expiresMs, session });
   scope.logKv(key, false);
 }

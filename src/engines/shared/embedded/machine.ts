@@ -5,6 +5,7 @@
  *
  * Cost: O(log n) per op in the tables; per commit a handful of reads besides.
  */
+import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Channel } from "../../../store/driver.ts";
 import type { Group, GroupResult, Op, OpResult, Refusal } from "../../../store/ops.ts";
@@ -12,7 +13,7 @@ import { claim } from "./claim.ts";
 import { Decision } from "./decide.ts";
 import * as kv from "./kv-ops.ts";
 import * as queue from "./queue-ops.ts";
-import { Commit, Scope } from "./scope.ts";
+import { Commit, Scope, unwritten } from "./scope.ts";
 import type { Message } from "./scope.ts";
 import { endSession, openSession, reap, renewSession } from "./session-ops.ts";
 import type { PartitionRow, Tables } from "./tables.ts";
@@ -40,6 +41,8 @@ export function runCommit(
   reap(commit);
   for (const group of intake) {
     const result = runGroup(commit, group, true);
+    // A newer library's op: whoever knows it takes it in, and until then it must not get lost.
+    if (!result.ok && result.refusal.code === "INCOMPATIBLE") throw refused(result.refusal);
     invariant(result.ok, "a group that was taken in can't be refused", result);
   }
   const results = groups.map((group) => runGroup(commit, group, false));
@@ -49,21 +52,18 @@ export function runCommit(
 }
 
 function runGroup(commit: Commit, group: Group, isForced: boolean): GroupResult {
-  const partition = openPartition(commit, group.partition);
+  const partition = commit.tables.partitionByName(group.partition) ?? unwritten(group.partition);
   if (partition.isSealed && !isForced) return { ok: false, refusal: sealed(partition) };
   const scope = new Scope(commit, partition);
-  const refusal = new Decision(scope, isForced).judge(group.ops);
+  const refusal = new Decision(scope, group.ops, isForced).judge();
   if (refusal !== undefined) return { ok: false, refusal };
   const results: OpResult[] = [];
   for (const op of group.ops) results.push(write(scope, op));
   return { ok: true, revision: scope.endRevision, results };
 }
 
-function openPartition(commit: Commit, name: string): PartitionRow {
-  const row = commit.tables.partitionByName(name);
-  if (row !== undefined) return row;
-  commit.isDirty = true;
-  return commit.tables.createPartition(name);
+function refused({ code, message, details = {} }: Refusal): HoldfastError {
+  return new HoldfastError(code, message, { outcome: "not-applied", details });
 }
 
 function sealed(partition: PartitionRow): Refusal {
@@ -92,7 +92,7 @@ function write(scope: Scope, op: Op): OpResult {
     case "session.end":
       return endSession(scope, op);
     case "bus.publish": {
-      const { name, no } = scope.partition;
+      const { name, no } = scope.madePartition;
       scope.tables.publish(no, op.topic, op.message);
       const channel: Channel = { kind: "bus", partition: name, name: op.topic };
       scope.commit.messages.push({ channel, message: op.message });

@@ -9,7 +9,15 @@
 import { invariant } from "../../../core/invariant.ts";
 import type { Data } from "../../../core/codec.ts";
 import type { Scope } from "./scope.ts";
-import type { FinishedState, JobRow, KeyRow, LeaseRow, QueueRow } from "./tables.ts";
+import type {
+  CountedState,
+  FinishedPlace,
+  FinishedState,
+  JobRow,
+  KeyRow,
+  LeaseRow,
+  QueueRow,
+} from "./tables.ts";
 
 /** Finished jobs above `keepCount` are removed in steps of this many. */
 const KEEP_STEP = 256;
@@ -165,14 +173,19 @@ export function finish(
   scope.logJob(queue, job.seq, state);
 }
 
-function trimFinished(scope: Scope, queue: QueueRow, state: FinishedState): void {
-  const rows = scope.tables.finishedRange(queue.no, state, null, KEEP_STEP);
-  for (const row of rows) {
-    const job = scope.tables.job(queue.no, row.seq);
-    scope.tables.deleteFinished(row);
-    if (job !== undefined) scope.tables.deleteJob(job);
-    queue.counts[state]--;
+/** By the time of finishing: a slow job keeps the result that its own settle just wrote. */
+function trimFinished(scope: Scope, queue: QueueRow, state: CountedState): void {
+  for (const row of scope.tables.finishedOldest(queue.no, state, KEEP_STEP)) {
+    removeFinished(scope, queue, row);
   }
+}
+
+/** Removes a finished job with its body. The caller saves the queue. */
+export function removeFinished(scope: Scope, queue: QueueRow, row: FinishedPlace): void {
+  const job = scope.tables.job(queue.no, row.seq);
+  scope.tables.deleteFinished(row);
+  if (job !== undefined) scope.tables.deleteJob(job);
+  queue.counts[row.state]--;
 }
 
 /** Ends a lease; the job is in no structure then, its key's place still held. */
@@ -204,6 +217,8 @@ export function giveBack(
     releaseKey(scope, queue, job.key);
     return finish(scope, queue, job, "cancelled", null);
   }
+  // Nobody says whether its handler had begun.
+  job.hasStarted = true;
   if (how === "lost") {
     job.lost++;
     if (job.attempts + job.lost >= queue.config.maxDeliveries) {

@@ -8,7 +8,6 @@ import { DEFAULT_QUEUE_CONFIG } from "../../../store/ops.ts";
 import type {
   Affected,
   Cancelled,
-  Dedupe,
   Enqueued,
   JobState,
   QueueCancel,
@@ -25,18 +24,26 @@ import {
   finish,
   makeScheduled,
   releaseKey,
+  removeFinished,
   unlease,
   unplace,
   makeReady,
 } from "./placement.ts";
 import type { Scope } from "./scope.ts";
-import type { JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
+import type { FinishedRow, JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
 
-export function openQueue(scope: Scope, name: string): QueueRow {
-  const row = scope.tables.queueByName(scope.partition.no, name);
+function openQueue(scope: Scope, name: string): QueueRow {
+  const partition = scope.madePartition;
+  const row = scope.tables.queueByName(partition.no, name);
   if (row !== undefined) return row;
   scope.commit.isDirty = true;
-  return scope.tables.createQueue(scope.partition.no, name, DEFAULT_QUEUE_CONFIG);
+  return scope.tables.createQueue(partition.no, name, DEFAULT_QUEUE_CONFIG);
+}
+
+/** The finished row of a job whose time is up: the job is gone, removed or not. */
+export function overRow(scope: Scope, job: JobRow): FinishedRow | undefined {
+  const row = scope.tables.finished(job.queue, job.seq);
+  return row !== undefined && row.expiresMs <= scope.nowMs ? row : undefined;
 }
 
 export function configure(scope: Scope, op: QueueConfigure): null {
@@ -53,7 +60,9 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
   const queue = openQueue(scope, op.queue);
   if (!op.isFresh) {
     const existing = scope.tables.jobById(queue.no, op.id);
-    if (existing !== undefined) return { id: op.id, seq: existing.seq, status: "exists" };
+    const over = existing === undefined ? undefined : overRow(scope, existing);
+    if (over !== undefined) removeFinished(scope, queue, over);
+    else if (existing !== undefined) return { id: op.id, seq: existing.seq, status: "exists" };
   }
   const standing = op.dedupe === null ? undefined : deduped(scope, queue, op);
   if (standing !== undefined) return standing;
@@ -78,32 +87,34 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
   scope.tables.insertJob(job);
   if (op.dedupe !== null) {
     scope.tables.saveMark({
-      queue: queue.no,
-      kind: "dedupe",
-      name: op.dedupe.key,
-      value: job.seq,
-      id: job.id,
-      expiresMs: scope.nowMs + op.dedupe.ttlMs,
+      ...{ queue: queue.no, kind: "dedupe", name: op.dedupe.key },
+      ...{ value: job.seq, id: job.id, writer: null, expiresMs: scope.nowMs + op.dedupe.ttlMs },
     });
   }
   return { id: job.id, seq: job.seq, status: "added" };
 }
 
-/**
- * What a repeat of the dedupe key stands for: the mark, and the waiting job that it would change
- * (undefined in mode `first`).
- * Undefined: no window is open, or its job has started, so that a new job is due.
- */
-export function standingJob(
-  scope: Scope,
-  queue: QueueRow,
-  dedupe: Dedupe,
-): { readonly mark: MarkRow; readonly job: JobRow | undefined } | undefined {
+/** What an add with a dedupe key stands for, so that it makes no job. */
+export interface Standing {
+  readonly mark: MarkRow;
+  /** Undefined in mode `first`, which looks at the window alone. */
+  readonly job: JobRow | undefined;
+  /** The add that wrote the job's payload, come again: nothing is to be changed. */
+  readonly isAgain: boolean;
+}
+
+/** Undefined: no window is open, or its job has started, so that a new job is due. */
+export function standingJob(scope: Scope, queue: QueueRow, op: QueueEnqueue): Standing | undefined {
+  const { dedupe } = op;
+  if (dedupe === null) return undefined;
   const mark = scope.tables.mark(queue.no, "dedupe", dedupe.key);
   if (mark === undefined || mark.expiresMs <= scope.nowMs) return undefined;
-  if (dedupe.mode === "first") return { mark, job: undefined };
+  if (dedupe.mode === "first") return { mark, job: undefined, isAgain: false };
   const job = scope.tables.job(queue.no, mark.value);
-  return job !== undefined && isUnstarted(scope, queue, job) ? { mark, job } : undefined;
+  if (job === undefined) return undefined;
+  // Its first sending took effect, and only the answer was lost: the job may have run since.
+  if (!op.isFresh && mark.writer === op.id) return { mark, job, isAgain: true };
+  return isUnstarted(scope, queue, job) ? { mark, job, isAgain: false } : undefined;
 }
 
 /**
@@ -111,29 +122,42 @@ export function standingJob(
  * is due.
  */
 function deduped(scope: Scope, queue: QueueRow, op: QueueEnqueue): Enqueued | undefined {
-  const { dedupe } = op;
-  const standing = dedupe === null ? undefined : standingJob(scope, queue, dedupe);
-  if (dedupe === null || standing === undefined) return undefined;
-  const { mark, job } = standing;
+  const standing = standingJob(scope, queue, op);
+  if (standing === undefined) return undefined;
+  const { mark, job, isAgain } = standing;
   invariant(mark.id !== null, "a dedupe mark names its job", mark);
-  if (job === undefined) return { id: mark.id, seq: mark.value, status: "deduped" };
+  const is = { id: mark.id, seq: mark.value } as const;
+  if (job === undefined) return { ...is, status: "deduped" };
+  if (isAgain) return { ...is, status: "replaced" };
   job.payload = op.payload;
-  if (dedupe.mode === "debounce" && job.state === "scheduled" && !job.holdsKey) {
-    const dueMs = Math.min(scope.nowMs + op.delayMs, mark.expiresMs);
-    unplace(scope, queue, job);
-    makeScheduled(scope, queue, job, dueMs, false);
-  }
+  job.isReplaced = true;
+  if (op.dedupe?.mode === "debounce") putOff(scope, queue, job, op.delayMs, mark.expiresMs);
   scope.tables.saveJob(job);
+  scope.tables.saveMark({ ...mark, writer: op.id });
   scope.logJob(queue, job.seq, job.state);
-  return { id: job.id, seq: job.seq, status: "replaced" };
+  return { ...is, status: "replaced" };
+}
+
+/** Starts the delay of an unstarted job again, wherever it waits, but never past the window. */
+function putOff(
+  scope: Scope,
+  queue: QueueRow,
+  job: JobRow,
+  delayMs: number,
+  windowMs: number,
+): void {
+  // Without a delay there is nothing to wait for: it keeps its place in the line.
+  if (delayMs === 0 && job.state !== "scheduled") return;
+  unplace(scope, queue, job);
+  makeScheduled(scope, queue, job, Math.min(scope.nowMs + delayMs, windowMs), false);
 }
 
 /**
- * It waits and never started: an attempt that failed or was lost may have had effects under the
- * job's id, which another payload must not inherit.
+ * It waits and never started: what ran of it, failed, lost or given back, may have had effects
+ * under the job's id, which another payload must not inherit.
  */
 function isUnstarted(scope: Scope, queue: QueueRow, job: JobRow): boolean {
-  if (job.attempts > 0 || job.lost > 0) return false;
+  if (job.attempts > 0 || job.lost > 0 || job.hasStarted === true) return false;
   if (scope.tables.finished(queue.no, job.seq) !== undefined) return false;
   return scope.tables.leaseOfJob(queue.no, job.seq) === undefined;
 }
@@ -156,6 +180,7 @@ export function settle(scope: Scope, op: QueueSettle): JobState {
   const job = unlease(scope, queue, lease);
   if (op.outcome === "released") {
     if (lease.isCancelRequested) return end(scope, queue, job, "cancelled", null);
+    if (op.isUnstarted !== true) job.hasStarted = true;
     makeReady(scope, queue, job, job.at);
     scope.tables.saveJob(job);
     return "ready";
@@ -209,7 +234,8 @@ export function cancel(scope: Scope, op: QueueCancel): Cancelled {
   const queue = scope.tables.queueByName(scope.partition.no, op.queue);
   const job = queue === undefined ? undefined : scope.tables.jobById(queue.no, op.id);
   if (queue === undefined || job === undefined) return "missing";
-  if (scope.tables.finished(queue.no, job.seq) !== undefined) return "finished";
+  const finished = scope.tables.finished(queue.no, job.seq);
+  if (finished !== undefined) return finished.expiresMs <= scope.nowMs ? "missing" : "finished";
   if (op.reason !== null) {
     job.error = op.reason;
     scope.tables.saveJob(job);
@@ -239,12 +265,13 @@ export function redrive(scope: Scope, op: QueueRedrive): Affected {
   for (const seq of seqs) {
     const row = scope.tables.finished(queue.no, seq);
     const job = scope.tables.job(queue.no, seq);
-    if (row?.state !== "dead" || job === undefined) continue;
+    if (row?.state !== "dead" || row.expiresMs <= scope.nowMs || job === undefined) continue;
     scope.tables.deleteFinished(row);
     queue.counts.dead--;
     job.attempts = 0;
     job.lost = 0;
     job.error = null;
+    job.hasStarted = true;
     admit(scope, queue, job, scope.nowMs);
     scope.tables.saveJob(job);
     count++;
@@ -253,7 +280,9 @@ export function redrive(scope: Scope, op: QueueRedrive): Affected {
 }
 
 export function pause(scope: Scope, op: QueuePause): null {
-  const queue = openQueue(scope, op.queue);
+  const known = scope.tables.queueByName(scope.partition.no, op.queue);
+  if (known === undefined && !op.isPaused) return null;
+  const queue = known ?? openQueue(scope, op.queue);
   if (queue.isPaused === op.isPaused) return null;
   queue.isPaused = op.isPaused;
   scope.tables.saveQueue(queue);
@@ -280,10 +309,7 @@ export function purge(scope: Scope, op: QueuePurge): Affected {
     }
   } else {
     for (const row of tables.finishedRange(queue.no, state, null, max)) {
-      const job = tables.job(queue.no, row.seq);
-      tables.deleteFinished(row);
-      if (job !== undefined) tables.deleteJob(job);
-      queue.counts[state]--;
+      removeFinished(scope, queue, row);
       count++;
     }
   }

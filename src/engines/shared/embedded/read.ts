@@ -19,7 +19,13 @@ import type {
 } from "../../../store/driver.ts";
 import type { JobState, JobView, QueueView, SessionView } from "../../../store/ops.ts";
 import { entryOf, isLive, liveKv } from "./kv-ops.ts";
-import type { JobRow, LeaseRow, QueueRow, Tables } from "./tables.ts";
+import type { FinishedState, JobRow, JournalEntry, LeaseRow, QueueRow, Tables } from "./tables.ts";
+
+/**
+ * The row that notes an import under way (`transfer.ts`), in the table of sessions: no client's
+ * session, and shown to none.
+ */
+export const IMPORT_SESSION = "$import";
 
 /** Journal rows that one read of changes looks at. */
 const JOURNAL_ROWS = 512;
@@ -44,15 +50,16 @@ export function runRead(tables: Tables, read: Read, nowMs: number): ReadResult {
       const queue = tables.queueByName(partition, read.queue);
       return read.ids.map((id) => {
         const job = queue === undefined ? undefined : tables.jobById(queue.no, id);
-        return job === undefined ? null : viewOf(tables, queue as QueueRow, job);
+        if (job === undefined || isOver(tables, job, nowMs)) return null;
+        return viewOf(tables, queue as QueueRow, job);
       });
     }
     case "queue.list":
-      return listJobs(tables, partition, read);
+      return listJobs(tables, partition, read, nowMs);
     case "queue.stats":
       return stats(tables, partition, read, nowMs);
     case "queue.changes":
-      return queueChanges(tables, partition, read);
+      return queueChanges(tables, partition, read, nowMs);
     case "session.list":
       return sessions(tables, partition, nowMs);
   }
@@ -74,6 +81,12 @@ function listKv(tables: Tables, partition: number, read: ListKv, nowMs: number):
   const hasMore = rows.length > read.limit;
   const revision = partition === 0 ? 0 : tables.partitionByNo(partition).revision;
   return { entries: hasMore ? rows.slice(0, read.limit) : rows, revision, hasMore };
+}
+
+/** True for a finished job whose time is up: it is gone, removed or not. */
+function isOver(tables: Tables, job: JobRow, nowMs: number): boolean {
+  const finished = tables.finished(job.queue, job.seq);
+  return finished !== undefined && finished.expiresMs <= nowMs;
 }
 
 /** The job as it stands: a finished row or a lease overrides the body's own state. */
@@ -111,10 +124,10 @@ function leaseView(tables: Tables, lease: LeaseRow | undefined): LeasePart {
   return { session, token, isCancelRequested, progress };
 }
 
-function listJobs(tables: Tables, partition: number, read: ListJobs): JobPage {
+function listJobs(tables: Tables, partition: number, read: ListJobs, nowMs: number): JobPage {
   const queue = tables.queueByName(partition, read.queue);
   if (queue === undefined) return { jobs: [], hasMore: false };
-  const seqs = seqsOf(tables, queue.no, read);
+  const seqs = seqsOf(tables, queue.no, read, nowMs);
   const jobs: JobView[] = [];
   for (const seq of seqs.slice(0, read.limit)) {
     const job = tables.job(queue.no, seq);
@@ -124,14 +137,36 @@ function listJobs(tables: Tables, partition: number, read: ListJobs): JobPage {
   return { jobs, hasMore: seqs.length > read.limit };
 }
 
-function seqsOf(tables: Tables, queue: number, read: ListJobs): number[] {
+/** One more than the page takes, if there are so many. */
+function seqsOf(tables: Tables, queue: number, read: ListJobs, nowMs: number): number[] {
   const { state, after } = read;
   const limit = read.limit + 1;
   if (state === "leased") return tables.leaseRange(queue, after, limit).map((row) => row.seq);
   if (state === "ready" || state === "scheduled" || state === "blocked") {
     return tables.waitingRange(queue, state, after, limit);
   }
-  return tables.finishedRange(queue, state, after, limit).map((row) => row.seq);
+  return finishedSeqs(tables, queue, { ...read, state, limit }, nowMs);
+}
+
+function finishedSeqs(
+  tables: Tables,
+  queue: number,
+  read: ListJobs & { readonly state: FinishedState },
+  nowMs: number,
+): number[] {
+  const seqs: number[] = [];
+  let { after, limit: rows } = read;
+  for (;;) {
+    const range = tables.finishedRange(queue, read.state, after, rows);
+    for (const { seq, expiresMs } of range) {
+      after = seq;
+      if (expiresMs > nowMs) seqs.push(seq);
+      if (seqs.length >= read.limit) return seqs;
+    }
+    if (range.length < rows) return seqs;
+    // A store that was idle may keep many whose time is up: small steps through them would be slow.
+    rows = Math.min(2 * rows, LIMITS.pageRows + 1);
+  }
 }
 
 function stats(tables: Tables, partition: number, read: ReadQueues, nowMs: number): QueueView[] {
@@ -139,50 +174,87 @@ function stats(tables: Tables, partition: number, read: ReadQueues, nowMs: numbe
     read.queues === null
       ? tables.queues(partition)
       : read.queues.flatMap((name) => tables.queueByName(partition, name) ?? []);
+  const over = tables.finishedOver(nowMs);
   return rows.map((queue) => {
     const first = tables.firstReady(queue.no);
     const job = first === undefined ? undefined : tables.job(queue.no, first.seq);
     const { name, isPaused, config } = queue;
     const sinceMs = job === undefined ? null : job.at + job.priority * config.ageMs;
     const oldestReadyMs = sinceMs === null ? null : Math.max(0, nowMs - sinceMs);
-    return { queue: name, counts: { ...queue.counts }, isPaused, config, oldestReadyMs };
+    const counts = { ...queue.counts };
+    for (const { queue: no, state, count } of over) if (no === queue.no) counts[state] -= count;
+    return { queue: name, counts, isPaused, config, oldestReadyMs };
   });
 }
 
 function sessions(tables: Tables, partition: number, nowMs: number): SessionView[] {
   const views: SessionView[] = [];
   for (const row of tables.sessions(partition)) {
-    if (row.isEnded || row.untilMs <= nowMs) continue;
+    if (row.isEnded || row.untilMs <= nowMs || row.id === IMPORT_SESSION) continue;
     const { id: session, label, ttlMs, untilMs, no } = row;
     views.push({ session, label, ttlMs, leftMs: untilMs - nowMs, leases: tables.leaseCount(no) });
   }
   return views;
 }
 
-function queueChanges(tables: Tables, partition: number, read: ReadQueueChanges): QueueChanges {
-  if (partition === 0) return { changes: [], cursor: 0, isResync: false };
+/**
+ * What a cursor of a partition that is not there gives: one above 0 is of a store that was lost.
+ */
+function lost(cursor: number): { readonly cursor: 0; readonly isResync: boolean } {
+  return { cursor: 0, isResync: cursor > 0 };
+}
+
+function queueChanges(
+  tables: Tables,
+  partition: number,
+  read: ReadQueueChanges,
+  nowMs: number,
+): QueueChanges {
+  if (partition === 0) return { changes: [], ...lost(read.cursor) };
   const { revision, journalFloor } = tables.partitionByNo(partition);
-  const queue = tables.queueByName(partition, read.queue);
   if (read.cursor < journalFloor || read.cursor > revision) {
     return { changes: [], cursor: revision, isResync: true };
   }
-  const last = new Map<number, { state: JobState; revision: number }>();
   const rows = tables.journal(partition, read.cursor, JOURNAL_ROWS);
-  let cursor = read.cursor;
+  if (rows.length === 0) return { changes: [], cursor: revision, isResync: false };
+  const queue = tables.queueByName(partition, read.queue)?.no ?? 0;
+  const { last, cursor } = lastStates(rows, queue, read);
+  const changes = [...last].flatMap(([seq, { state, revision: at }]) => {
+    const job = tables.job(queue, seq);
+    if (job === undefined || isOver(tables, job, nowMs)) return [];
+    return [{ id: job.id, seq, state, revision: at }];
+  });
+  return { changes, cursor, isResync: false };
+}
+
+interface LastStates {
+  readonly last: ReadonlyMap<number, { readonly state: JobState; readonly revision: number }>;
+  readonly cursor: number;
+}
+
+/**
+ * The last state of each job that the rows tell of, by revision. A page ends with the revision that
+ * fills it: a commit is one row and may hold thousands, and a cursor within a revision could not be
+ * told.
+ */
+function lastStates(
+  rows: readonly (readonly JournalEntry[])[],
+  queue: number,
+  read: ReadQueueChanges,
+): LastStates {
+  const last = new Map<number, { state: JobState; revision: number }>();
+  let { cursor } = read;
   for (const entries of rows) {
     for (const entry of entries) {
-      cursor = Math.max(cursor, entry[0]);
-      if (entry[1] !== "q" || entry[0] <= read.cursor || entry[2] !== queue?.no) continue;
+      if (entry[0] <= read.cursor) continue;
+      if (entry[0] > cursor && last.size >= read.limit) return { last, cursor };
+      cursor = entry[0];
+      if (entry[1] !== "q" || entry[2] !== queue) continue;
       last.delete(entry[3]);
       last.set(entry[3], { state: entry[4] as JobState, revision: entry[0] });
     }
-    if (last.size >= read.limit) break;
   }
-  const changes = [...last].flatMap(([seq, { state, revision: at }]) => {
-    const job = tables.job((queue as QueueRow).no, seq);
-    return job === undefined ? [] : [{ id: job.id, seq, state, revision: at }];
-  });
-  return { changes, cursor: rows.length === 0 ? revision : cursor, isResync: false };
+  return { last, cursor };
 }
 
 /**
@@ -197,7 +269,7 @@ export function readKvChanges(
   nowMs: number,
 ): KvChanges {
   const partition = tables.partitionByName(name);
-  if (partition === undefined) return { changes: [], cursor: 0, isResync: false };
+  if (partition === undefined) return { changes: [], ...lost(cursor ?? 0) };
   const { no, revision, journalFloor } = partition;
   if (cursor === null) return { changes: [], cursor: revision, isResync: false };
   if (cursor < journalFloor || cursor > revision) {

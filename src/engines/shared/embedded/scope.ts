@@ -1,6 +1,7 @@
 /**
- * One commit in progress, and one group's changes within it. A scope hands out the group's revision
- * only when something changes, so that a refused group or an empty claim writes nothing.
+ * One commit in progress, and one group's changes within it. A scope makes the group's partition
+ * and hands out the group's revision only when something changes, so that a refused group or an
+ * empty claim writes nothing.
  */
 import type { Data } from "../../../core/codec.ts";
 import { LIMITS } from "../../../core/limits.ts";
@@ -77,27 +78,49 @@ export class Commit {
   }
 }
 
+/** A partition that was never written: no row has its number, so that every read finds nothing. */
+export function unwritten(name: string): PartitionRow {
+  return {
+    ...{ no: 0, name, revision: 0, nextSeq: 1, isSealed: false, movedTo: null },
+    ...{ journalCount: 0, journalFloor: 0 },
+  };
+}
+
 export class Scope {
   readonly commit: Commit;
   readonly tables: Tables;
-  readonly partition: PartitionRow;
   readonly nowMs: number;
-  readonly #entries: JournalEntry[];
+  #partition: PartitionRow;
+  #entries: JournalEntry[] | undefined;
   #revision = 0;
 
   constructor(commit: Commit, partition: PartitionRow) {
     this.commit = commit;
     this.tables = commit.tables;
-    this.partition = partition;
+    this.#partition = partition;
     this.nowMs = commit.nowMs;
-    this.#entries = commit.entries(partition);
+  }
+
+  /** For reads; whoever writes asks for `madePartition`. */
+  get partition(): PartitionRow {
+    return this.#partition;
+  }
+
+  /** The partition, made if this is the first that is written into it. */
+  get madePartition(): PartitionRow {
+    if (this.#partition.no === 0) {
+      this.#partition = this.tables.createPartition(this.#partition.name);
+      this.commit.isDirty = true;
+    }
+    return this.#partition;
   }
 
   /** The group's revision, drawn on the first change: the source of fencing tokens. */
   get revision(): number {
     if (this.#revision === 0) {
-      this.#revision = ++this.partition.revision;
-      this.tables.savePartition(this.partition);
+      const partition = this.madePartition;
+      this.#revision = ++partition.revision;
+      this.tables.savePartition(partition);
       this.commit.isDirty = true;
     }
     return this.#revision;
@@ -109,10 +132,15 @@ export class Scope {
   }
 
   logKv(key: string, isGone: boolean): void {
-    this.#entries.push([this.revision, "k", key, isGone ? 1 : 0]);
+    this.#log([this.revision, "k", key, isGone ? 1 : 0]);
   }
 
   logJob(queue: QueueRow, seq: number, state: JobState): void {
-    this.#entries.push([this.revision, "q", queue.no, seq, state]);
+    this.#log([this.revision, "q", queue.no, seq, state]);
+  }
+
+  #log(entry: JournalEntry): void {
+    this.#entries ??= this.commit.entries(this.#partition);
+    this.#entries.push(entry);
   }
 }

@@ -5,13 +5,13 @@
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Renewed, SessionEnd, SessionOpen, SessionRenew } from "../../../store/ops.ts";
-import { giveBack } from "./placement.ts";
+import { giveBack, removeFinished } from "./placement.ts";
 import { Scope } from "./scope.ts";
 import type { Commit } from "./scope.ts";
 import type { QueueRow, SessionRow } from "./tables.ts";
 
 export function openSession(scope: Scope, op: SessionOpen): null {
-  const { tables, partition, nowMs } = scope;
+  const { tables, madePartition: partition, nowMs } = scope;
   const untilMs = nowMs + op.ttlMs;
   const row = tables.session(partition.no, op.session);
   scope.commit.isDirty = true;
@@ -106,13 +106,9 @@ export function reap(commit: Commit): void {
   }
   for (const row of tables.finishedExpired(nowMs, LIMITS.reapRows)) {
     const queue = tables.queueByNo(row.queue);
-    const job = tables.job(row.queue, row.seq);
-    tables.deleteFinished(row);
-    if (job !== undefined) tables.deleteJob(job);
-    if (queue !== undefined) {
-      queue.counts[row.state]--;
-      tables.saveQueue(queue);
-    }
+    invariant(queue !== undefined, "a finished job's queue exists", row);
+    removeFinished(scopeOf(queue.partition), queue, row);
+    tables.saveQueue(queue);
     commit.isDirty = true;
   }
 }

@@ -78,6 +78,13 @@ export interface JobRow {
   holdsKey: boolean;
   error: string | null;
   readonly trace: string | null;
+  /**
+   * Something of it may have run under its id, though no attempt is counted: it was given back by
+   * who held it, or redriven.
+   */
+  hasStarted?: boolean;
+  /** Its payload is not the one that it was added with. */
+  isReplaced?: boolean;
 }
 
 /**
@@ -109,6 +116,18 @@ export interface FinishedRow {
   readonly result: Data | null;
 }
 
+/** States of which no more than `keepCount` are kept. */
+export type CountedState = Exclude<FinishedState, "dead">;
+/** What finds a finished job. */
+export type FinishedPlace = Pick<FinishedRow, "queue" | "seq" | "state">;
+
+/** Finished jobs of a queue and state whose time is up. */
+export interface FinishedOver {
+  readonly queue: number;
+  readonly state: FinishedState;
+  readonly count: number;
+}
+
 /**
  * A fact about a name that ends by itself: a dedupe key (value: seq), or a key's rate (value: GCRA
  * time).
@@ -120,6 +139,8 @@ export interface MarkRow {
   readonly value: number;
   /** The job's id, for `dedupe`: it must be told even when the job is gone. */
   readonly id: string | null;
+  /** The id under which the job's payload was replaced last; left out or null: it never was. */
+  readonly writer?: string | null;
   readonly expiresMs: number;
 }
 
@@ -219,14 +240,19 @@ export interface Tables {
   // finished jobs
   finished(queue: number, seq: number): FinishedRow | undefined;
   insertFinished(row: FinishedRow): void;
-  deleteFinished(row: FinishedRow): void;
+  deleteFinished(row: FinishedPlace): void;
+  /** By seq after `after`. */
   finishedRange(
     queue: number,
     state: FinishedState,
     after: number | null,
     limit: number,
   ): FinishedRow[];
+  /** Those that finished first, whatever their seqs. */
+  finishedOldest(queue: number, state: CountedState, limit: number): FinishedPlace[];
   finishedExpired(nowMs: number, limit: number): FinishedRow[];
+  /** How many finished jobs are still there though their time is up. */
+  finishedOver(nowMs: number): FinishedOver[];
 
   // marks
   mark(queue: number, kind: MarkRow["kind"], name: string): MarkRow | undefined;

@@ -1,23 +1,24 @@
 /**
  * Export and import of a partition, page by page, and its seal. Pages name things in a fixed order;
  * a page can be repeated.
+ *
+ * An import is under way from its first page until the partition draws a revision of its own or is
+ * unsealed. It is noted in a row among the sessions, with the span by which all its instants are
+ * moved: the two stores' clocks may differ, and every page must move by the same.
  */
 import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
+import { checkInteger, checkOneOf } from "../../../core/options.ts";
 import type { ExportPage, ExportRecord } from "../../../store/driver.ts";
-import { viewOf } from "./read.ts";
-import type {
-  FinishedState,
-  JobRow,
-  PartitionRow,
-  QueueRow,
-  Tables,
-  WaitingState,
-} from "./tables.ts";
+import { IMPORT_SESSION, viewOf } from "./read.ts";
+import { checkNames, checkShapes, refuse, shifted } from "./records.ts";
+import type { JobRow, PartitionRow, QueueRow, SessionRow, Tables, WaitingState } from "./tables.ts";
+
+const SECTIONS = ["partition", "kv", "queue", "mark", "job"] as const;
 
 /** Where the next page begins: a section, the queue in it, and the last thing given. */
 interface Cursor {
-  readonly section: "partition" | "kv" | "queue" | "mark" | "job";
+  readonly section: (typeof SECTIONS)[number];
   readonly queue: number;
   readonly after: string | number | { readonly kind: string; readonly name: string } | null;
 }
@@ -31,10 +32,16 @@ export function exportPage(
   limit: number,
   nowMs: number,
 ): ExportPage {
-  const partition = tables.partitionByName(name);
-  if (partition === undefined) return { records: [], cursor: null };
   const cursor = text === null ? START : parseCursor(text);
+  const partition = tables.partitionByName(name);
+  if (partition === undefined) {
+    if (text === null) return { records: [], cursor: null };
+    throw unknownCursor(text);
+  }
   const queues = tables.queues(partition.no);
+  // A page's cursor names a queue that is there: they are never removed.
+  const isForged = cursor.queue !== 0 && queues.every((row) => row.no !== cursor.queue);
+  if (isForged) throw unknownCursor(text as string);
   const page = section(tables, partition, queues, cursor, limit, nowMs);
   return {
     records: page.records,
@@ -45,12 +52,28 @@ export function exportPage(
 function parseCursor(text: string): Cursor {
   try {
     const cursor = JSON.parse(text) as Cursor;
-    if (typeof cursor.section === "string") return cursor;
+    checkOneOf("section", cursor.section, SECTIONS);
+    const hasQueue = cursor.section === "mark" || cursor.section === "job";
+    checkInteger("queue", cursor.queue, ...(hasQueue ? [1] : [0, 0]));
+    if (isPlace(cursor.section, cursor.after)) return cursor;
   } catch {
     // Said below.
   }
+  throw unknownCursor(text);
+}
+
+/** True for what a page of the section may have given last. */
+function isPlace(name: Cursor["section"], after: unknown): boolean {
+  if (after === null) return true;
+  if (name === "kv") return typeof after === "string";
+  if (name === "job") return Number.isSafeInteger(after) && (after as number) > 0;
+  const mark = after as { readonly kind?: unknown; readonly name?: unknown };
+  return name === "mark" && typeof mark.kind === "string" && typeof mark.name === "string";
+}
+
+function unknownCursor(text: string): HoldfastError {
   const message = `Expected an export cursor given by the page before, got ${text.slice(0, 40)}`;
-  throw new HoldfastError("INVALID_DATA", message, { outcome: "not-applied" });
+  return new HoldfastError("INVALID_DATA", message, { outcome: "not-applied" });
 }
 
 interface Section {
@@ -109,8 +132,9 @@ function headOf(partition: PartitionRow, clockMs: number): ExportRecord {
 }
 
 function sessionsOf(tables: Tables, partition: number): ExportRecord[] {
-  return tables.sessions(partition).map(({ id, label, ttlMs, untilMs }) => {
-    return { record: "session", session: id, label, ttlMs, untilMs };
+  const rows = tables.sessions(partition).filter((row) => row.id !== IMPORT_SESSION);
+  return rows.map(({ id, label, ttlMs, untilMs, isEnded }) => {
+    return { record: "session", session: id, label, ttlMs, untilMs, isEnded };
   });
 }
 
@@ -158,38 +182,132 @@ function jobRecord(tables: Tables, queue: QueueRow, job: JobRow): ExportRecord {
   return { record: "job", queue: name, view, at, holdsKey, expiresMs, trace };
 }
 
+// ---------------------------------------------------------------- import
+
+/** An import that stands still for longer than this must begin anew, in a new partition. */
+const IMPORT_MS = 7 * 86_400_000;
+
 /**
- * Writes a page. The first record of the first page is the partition's head, and the partition must
- * be empty then.
+ * Writes a page: all of it, or nothing where it is refused.
+ *
+ * Errors: `ALREADY_EXISTS` if the partition is in use, `INVALID_DATA` if the page is none.
  */
-export function importPage(tables: Tables, name: string, records: readonly ExportRecord[]): void {
-  const partition = tables.partitionByName(name) ?? tables.createPartition(name);
-  for (const record of records) importRecord(tables, partition, record);
+export function importPage(
+  tables: Tables,
+  name: string,
+  given: readonly ExportRecord[],
+  nowMs: number,
+): void {
+  const records = checkShapes(given);
+  if (records.length === 0) return;
+  const existing = tables.partitionByName(name);
+  const begun = existing === undefined ? undefined : importOf(tables, existing);
+  const head = records[0]?.record === "partition" ? records[0] : undefined;
+  checkTurn(tables, existing, begun, head);
+  checkNames(tables, existing, records);
+  const partition = existing ?? tables.createPartition(name);
+  const shiftMs = begun?.shiftMs ?? (head === undefined ? 0 : nowMs - head.clockMs);
+  noteImport(tables, partition, begun?.row, shiftMs, nowMs);
+  for (const record of records) importRecord(tables, partition, shifted(record, shiftMs));
   tables.savePartition(partition);
 }
 
+/** Refuses a page that does not follow on what is there. */
+function checkTurn(
+  tables: Tables,
+  partition: PartitionRow | undefined,
+  begun: Import | undefined,
+  head: Extract<ExportRecord, { record: "partition" }> | undefined,
+): void {
+  if (begun === undefined) {
+    if (partition !== undefined && isUsed(tables, partition)) throw inUse(partition);
+    if (head !== undefined) return;
+    throw refuse("an import to begin with the first page of an export", "a later page");
+  }
+  // Of another partition, or of this one as it was before it was unsealed and worked on.
+  const isOther = head !== undefined && head.revision + 1 !== begun.partition.revision;
+  if (isOther) throw inUse(begun.partition);
+}
+
+function isUsed(tables: Tables, partition: PartitionRow): boolean {
+  const { no, revision, nextSeq } = partition;
+  if (revision !== 0 || nextSeq !== 1) return true;
+  return tables.queues(no).length > 0 || tables.sessions(no).length > 0;
+}
+
+function inUse({ name, revision }: PartitionRow): HoldfastError {
+  const message = `Expected partition "${name}" to be empty or under this import, found it in use at revision ${revision}: import into a new one`;
+  return new HoldfastError("ALREADY_EXISTS", message, { outcome: "not-applied" });
+}
+
+interface Import {
+  readonly partition: PartitionRow;
+  readonly row: SessionRow;
+  readonly shiftMs: number;
+}
+
+/** The import under way: nothing has drawn a revision since it began. */
+function importOf(tables: Tables, partition: PartitionRow): Import | undefined {
+  const row = tables.session(partition.no, IMPORT_SESSION);
+  if (row === undefined || partition.revision !== partition.journalFloor) return undefined;
+  return { partition, row, shiftMs: Number(row.label) };
+}
+
+function noteImport(
+  tables: Tables,
+  partition: PartitionRow,
+  row: SessionRow | undefined,
+  shiftMs: number,
+  nowMs: number,
+): void {
+  const untilMs = nowMs + IMPORT_MS;
+  if (row === undefined) {
+    const id = IMPORT_SESSION;
+    const ended = { ttlMs: IMPORT_MS, untilMs, isEnded: false } as const;
+    tables.createSession({ partition: partition.no, id, label: String(shiftMs), ...ended });
+  } else {
+    row.untilMs = untilMs;
+    tables.saveSession(row);
+  }
+}
+
+/**
+ * Writes what is not there yet. What is came by the same page before, or was changed by who has the
+ * partition now.
+ */
 function importRecord(tables: Tables, partition: PartitionRow, record: ExportRecord): void {
+  const { no } = partition;
   switch (record.record) {
     case "partition":
-      return importHead(partition, record);
-    case "session":
-      return importSession(tables, partition, record);
+      // Above the source's, so that every token and revision given out there is older than any
+      // given out here.
+      partition.revision = record.revision + 1;
+      partition.journalFloor = partition.revision;
+      partition.nextSeq = Math.max(partition.nextSeq, record.nextSeq);
+      return;
+    case "session": {
+      const { session: id, label, ttlMs, untilMs, isEnded } = record;
+      if (tables.session(no, id) !== undefined) return;
+      tables.createSession({ partition: no, id, label, ttlMs, untilMs, isEnded });
+      return;
+    }
     case "kv": {
       const { key, value, revision, expiresMs, session } = record;
-      tables.saveKv({ partition: partition.no, key, value, revision, expiresMs, session });
+      if (tables.kv(no, key) !== undefined) return;
+      tables.saveKv({ partition: no, key, value, revision, expiresMs, session });
       return;
     }
     case "queue": {
       const { queue: name, config, isPaused, rateMs } = record;
-      const queue =
-        tables.queueByName(partition.no, name) ?? tables.createQueue(partition.no, name, config);
-      Object.assign(queue, { config, isPaused, rateMs });
-      tables.saveQueue(queue);
+      if (tables.queueByName(no, name) !== undefined) return;
+      const queue = tables.createQueue(no, name, config);
+      tables.saveQueue(Object.assign(queue, { isPaused, rateMs }));
       return;
     }
     case "mark": {
       const { kind, name, value, id, expiresMs } = record;
       const queue = queueOf(tables, partition, record.queue);
+      if (tables.mark(queue.no, kind, name) !== undefined) return;
       tables.saveMark({ queue: queue.no, kind, name, value, id, expiresMs });
       return;
     }
@@ -198,35 +316,9 @@ function importRecord(tables: Tables, partition: PartitionRow, record: ExportRec
   }
 }
 
-function importHead(
-  partition: PartitionRow,
-  head: Extract<ExportRecord, { record: "partition" }>,
-): void {
-  // Above the source's, so that every token and revision given out there is older than any given
-  // out here.
-  const revision = head.revision + 1;
-  if (partition.revision !== 0 && partition.revision !== revision) {
-    const message = `Expected partition "${partition.name}" to be empty for an import, found revision ${partition.revision}: import into a new one`;
-    throw new HoldfastError("ALREADY_EXISTS", message, { outcome: "not-applied" });
-  }
-  partition.revision = revision;
-  partition.journalFloor = revision;
-  partition.nextSeq = Math.max(partition.nextSeq, head.nextSeq);
-}
-
-function importSession(
-  tables: Tables,
-  partition: PartitionRow,
-  record: Extract<ExportRecord, { record: "session" }>,
-): void {
-  const { session: id, label, ttlMs, untilMs } = record;
-  if (tables.session(partition.no, id) !== undefined) return;
-  tables.createSession({ partition: partition.no, id, label, ttlMs, untilMs, isEnded: false });
-}
-
 function queueOf(tables: Tables, partition: PartitionRow, name: string): QueueRow {
   const queue = tables.queueByName(partition.no, name);
-  invariant(queue !== undefined, "an imported page names its queues first", { queue: name });
+  invariant(queue !== undefined, "a checked record's queue exists", { queue: name });
   return queue;
 }
 
@@ -250,18 +342,9 @@ function importJob(
   tables.saveQueue(queue);
   placeImported(tables, partition, queue, job, record);
   if (view.state === "completed" || view.state === "cancelled" || view.state === "dead") {
-    const finished: FinishedState = view.state;
-    const finishedMs = view.finishedMs ?? createdMs;
+    const ended = { finishedMs: view.finishedMs as number, expiresMs: expiresMs as number };
     const { result } = view;
-    const expires = expiresMs ?? finishedMs;
-    tables.insertFinished({
-      queue: queue.no,
-      seq,
-      state: finished,
-      finishedMs,
-      expiresMs: expires,
-      result,
-    });
+    tables.insertFinished({ queue: queue.no, seq, state: view.state, ...ended, result });
   }
 }
 
@@ -279,7 +362,7 @@ function placeImported(
   if (view.state === "blocked") tables.putBlocked(queue.no, job.key as string, job.seq);
   if (view.state === "leased") {
     const session = tables.session(partition.no, view.session as string);
-    invariant(session !== undefined, "an imported lease's session came before it", {
+    invariant(session !== undefined, "a checked lease's session exists", {
       seq: job.seq,
     });
     tables.insertLease({
@@ -312,5 +395,8 @@ export function sealPartition(
   const partition = tables.partitionByName(name) ?? tables.createPartition(name);
   partition.isSealed = seal.isSealed;
   partition.movedTo = seal.movedTo;
+  const begun = tables.session(partition.no, IMPORT_SESSION);
+  // Opened for work: a page that comes late is of no import under way any more.
+  if (!seal.isSealed && begun !== undefined) tables.deleteSession(begun);
   tables.savePartition(partition);
 }

@@ -93,7 +93,8 @@ CREATE TABLE hf_job ( -- bodies; where the job is stands in the tables below
   queue INTEGER NOT NULL,      -- hf_queue.no
   state INTEGER NOT NULL,      -- where it waits, or waited last: 0 ready, 1 scheduled, 2 blocked
   at INTEGER NOT NULL,         -- its rank (ready) or due time (scheduled) there
-  holds_key INTEGER NOT NULL,  -- 1: scheduled, and keeps its key's place
+  flags INTEGER NOT NULL,      -- a sum: 1 scheduled, and keeps its key's place; 2 something of it
+                               -- may have run uncounted; 4 its payload was replaced
   attempts INTEGER NOT NULL,   -- that failed
   lost INTEGER NOT NULL,       -- leases that were lost
   priority INTEGER NOT NULL,
@@ -157,14 +158,18 @@ CREATE TABLE hf_finished ( -- jobs that are over and still kept
   PRIMARY KEY (queue, state, job)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX hf_finished_expires ON hf_finished (expires_ms);
+-- Which go first where no more than a number is kept: dead ones are not counted.
+CREATE INDEX hf_finished_oldest ON hf_finished (queue, state, finished_ms, job) WHERE state < 2;
 
 CREATE TABLE hf_mark ( -- facts about names that end by themselves
   queue INTEGER NOT NULL,
-  kind TEXT NOT NULL,          -- 'dedupe': value is the job's seq, id its id;
+  kind TEXT NOT NULL,          -- 'dedupe': value is the job's seq, id its id, and writer the id
+                               -- under which its payload was replaced last;
                                -- 'rate': value is the key's GCRA time
   name TEXT NOT NULL,
   value REAL NOT NULL,
   id TEXT,
+  writer TEXT,
   expires_ms INTEGER NOT NULL,
   PRIMARY KEY (queue, kind, name)
 ) STRICT, WITHOUT ROWID;
