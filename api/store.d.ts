@@ -154,6 +154,7 @@ type ExportRecord = {
     readonly name: string;
     readonly value: number;
     readonly id: string | null;
+    readonly writer: string | null;
     readonly expiresMs: number;
 } | {
     readonly record: "job";
@@ -161,6 +162,8 @@ type ExportRecord = {
     readonly view: Omit<JobView, "queue">;
     readonly at: number;
     readonly holdsKey: boolean;
+    readonly hasStarted: boolean;
+    readonly isReplaced: boolean;
     readonly expiresMs: number | null;
     readonly trace: string | null;
 };

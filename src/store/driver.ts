@@ -211,6 +211,8 @@ export type ExportRecord =
       readonly name: string;
       readonly value: number;
       readonly id: string | null;
+      /** The id under which the job's payload was replaced last; null: it never was. */
+      readonly writer: string | null;
       readonly expiresMs: number;
     }
   | {
@@ -221,6 +223,10 @@ export type ExportRecord =
       readonly at: number;
       /** True: a scheduled job that keeps its key's place. */
       readonly holdsKey: boolean;
+      /** Something of it may have run, though no attempt is counted. */
+      readonly hasStarted: boolean;
+      /** Its payload is not the one that it was added with. */
+      readonly isReplaced: boolean;
       readonly expiresMs: number | null;
       readonly trace: string | null;
     };

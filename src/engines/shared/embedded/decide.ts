@@ -54,8 +54,11 @@ export class Decision {
   readonly #settled = new Set<number>();
   /** Payloads by queue and id that the group's earlier ops added. */
   readonly #payloads = new Map<string, Data>();
-  /** Dedupe keys by queue for which the group's earlier ops left an unstarted job. */
-  readonly #deduped = new Set<string>();
+  /**
+   * By queue and dedupe key: the unstarted job that the group's earlier ops left for it. Its seq,
+   * or the id under which they add it.
+   */
+  readonly #deduped = new Map<string, number | string>();
   readonly #waiting: Waiting;
 
   constructor(scope: Scope, ops: readonly Op[], isForced: boolean) {
@@ -201,9 +204,18 @@ export class Decision {
     if (existing !== undefined) return this.#repeat(op, existing);
     const { maxWaiting } = this.#waiting.config(op.queue, queue);
     const isCounted = maxWaiting !== null || this.#waiting.mayLimit;
-    const verdict = isCounted || mayRepeat(op) ? this.#standing(op, queue) : null;
+    const isJudged = isCounted || mayRepeat(op, this.#ops.length);
+    const verdict = isJudged ? this.#standing(op, queue) : null;
     if (verdict !== null) return verdict;
-    if (!isCounted) return undefined;
+    if (!op.isFresh) this.#payloads.set(placeOf(op), op.payload);
+    return isCounted ? this.#room(op) : undefined;
+  }
+
+  /** Counts the job that the op adds. */
+  #room(op: QueueEnqueue): Verdict {
+    const { tables, partition } = this.#scope;
+    const queue = tables.queueByName(partition.no, op.queue);
+    const { maxWaiting } = this.#waiting.config(op.queue, queue);
     const waiting = this.#waiting.count(op.queue, queue);
     if (maxWaiting !== null && waiting >= maxWaiting) return full(op, waiting, maxWaiting);
     this.#waiting.add(op.queue, op.id);
@@ -214,18 +226,15 @@ export class Decision {
   #repeat(op: QueueEnqueue, existing: Data | typeof REPLACED): Verdict {
     if (existing !== REPLACED && !isSame(existing, op.payload)) return taken(op);
     // A purge may have had the job, so that this adds it anew.
-    if (this.#waiting.hasPurged(op.queue)) this.#waiting.add(op.queue, op.id);
-    return undefined;
+    return this.#waiting.hasPurged(op.queue) ? this.#room(op) : undefined;
   }
 
   /** What the job of that id was added with, in the store or by the group's earlier ops. */
   #payloadOf(op: QueueEnqueue, queue: QueueRow | undefined): Data | typeof REPLACED | undefined {
-    const place = `${op.queue}\n${op.id}`;
     const isGone = this.#waiting.isGone(op.queue, op.id);
-    const added = isGone ? undefined : this.#payloads.get(place);
+    const added = isGone ? undefined : this.#payloads.get(placeOf(op));
     if (added !== undefined) return added;
     const job = queue === undefined ? undefined : this.#jobOf(op, queue);
-    if (job === undefined) this.#payloads.set(place, op.payload);
     return job?.isReplaced === true ? REPLACED : job?.payload;
   }
 
@@ -241,22 +250,37 @@ export class Decision {
     if (dedupe === null) return null;
     const place = `${op.queue}\n${dedupe.key}`;
     const isFirst = dedupe.mode === "first";
-    const isStill = isFirst || !this.#waiting.hasEnded(op.queue);
-    if (this.#deduped.has(place)) return isStill ? undefined : null;
-    const standing = queue === undefined ? undefined : standingJob(this.#scope, queue, op);
-    // The add that replaced the payload, come again: as under a taken id.
-    if (standing?.isAgain === true) {
-      const { seq, payload } = standing.job as JobRow;
-      return this.#waiting.isGone(op.queue, seq) ? null : this.#repeat(op, payload);
+    let job = this.#deduped.get(place);
+    if (job === undefined) {
+      const standing = queue === undefined ? undefined : standingJob(this.#scope, queue, op);
+      if (standing !== undefined && isFirst) return undefined;
+      // The add that replaced the payload, come again: as under a taken id.
+      if (standing?.isAgain === true) return this.#again(op, standing.job as JobRow);
+      job = standing?.job?.seq;
     }
-    if (standing === undefined || !isFirst) this.#deduped.add(place);
-    return standing !== undefined && isStill ? undefined : null;
+    if (job !== undefined && (isFirst || this.#waiting.isThere(op.queue, job))) {
+      this.#deduped.set(place, job);
+      return undefined;
+    }
+    this.#deduped.set(place, op.id);
+    return null;
+  }
+
+  #again(op: QueueEnqueue, { seq, payload }: JobRow): Verdict | null {
+    return this.#waiting.isGone(op.queue, seq) ? null : this.#repeat(op, payload);
   }
 }
 
-/** True for an add that may be the one that replaced a payload, come again. */
-function mayRepeat({ isFresh, dedupe }: QueueEnqueue): boolean {
-  return !isFresh && dedupe !== null && dedupe.mode !== "first";
+/**
+ * True for an add that may be the one that replaced a payload, come again, or whose id another op
+ * of the group may name.
+ */
+function mayRepeat({ isFresh, dedupe }: QueueEnqueue, ops: number): boolean {
+  return !isFresh && dedupe !== null && (dedupe.mode !== "first" || ops > 1);
+}
+
+function placeOf({ queue, id }: QueueEnqueue): string {
+  return `${queue}\n${id}`;
 }
 
 const DELETED: Written = Object.freeze({ value: null, session: null });

@@ -105,6 +105,7 @@ function checkMark(record: Mark): void {
   checkFinite("value", record.value);
   if (record.kind === "dedupe") checkInteger("value", record.value, 1);
   if (record.kind === "dedupe") checkText("id", record.id, LIMITS.idChars);
+  orNull("writer", record.writer, (name, value) => checkText(name, value, LIMITS.idChars));
   checkInstant("expiresMs", record.expiresMs);
 }
 
@@ -127,6 +128,8 @@ function checkJob(record: Job): void {
   orNull("trace", record.trace, checkString);
   checkInteger("at", record.at, -INSTANT_MAX_MS, INSTANT_MAX_MS);
   checkBoolean("holdsKey", record.holdsKey);
+  checkBoolean("hasStarted", record.hasStarted);
+  checkBoolean("isReplaced", record.isReplaced);
   checkPlace(record);
 }
 

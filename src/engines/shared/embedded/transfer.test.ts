@@ -24,7 +24,7 @@ const mark = {
   record: "mark",
   kind: "dedupe",
   ...{ queue: "q", name: "d" },
-  ...{ value: 1, id: "j", expiresMs: NOW_MS },
+  ...{ value: 1, id: "j", writer: "w", expiresMs: NOW_MS },
 } as const;
 const view = {
   state: "ready",
@@ -35,7 +35,7 @@ const view = {
 const job = {
   record: "job",
   ...{ queue: "q", view, at: NOW_MS },
-  ...{ holdsKey: false, expiresMs: null, trace: null },
+  ...{ holdsKey: false, hasStarted: true, isReplaced: true, expiresMs: null, trace: null },
 } as const;
 const sound = [head, session, queue, kv, mark, job] as const;
 
@@ -104,6 +104,9 @@ test("a record that does not fit what an earlier page brought is refused", () =>
   }
   importing(tables, sound)();
   expect(tables.queueByName(1, "q")?.counts.ready).toBe(1);
+  // What a repeat of an add, and a replacement, are judged by comes along.
+  expect(tables.job(1, 1)).toMatchObject({ hasStarted: true, isReplaced: true });
+  expect(tables.mark(1, "dedupe", "d")).toMatchObject({ id: "j", writer: "w" });
 });
 
 test("every instant is moved from the source's clock to the target's, by the same in all pages", () => {

@@ -152,8 +152,9 @@ function marks(
   if (queue === undefined) return { records: [], next: nextQueue(queues, "mark", cursor.queue) };
   const after = cursor.after as { kind: string; name: string } | null;
   const rows = tables.markRange(queue.no, after, limit);
-  const records = rows.map(({ kind, name, value, id, expiresMs }): ExportRecord => {
-    return { record: "mark", queue: queue.name, kind, name, value, id, expiresMs };
+  const records = rows.map((row): ExportRecord => {
+    const { kind, name, value, id, writer = null, expiresMs } = row;
+    return { record: "mark", queue: queue.name, kind, name, value, id, writer, expiresMs };
   });
   const last = rows.at(-1);
   if (last !== undefined && rows.length === limit) {
@@ -178,8 +179,9 @@ function jobs(tables: Tables, queues: readonly QueueRow[], cursor: Cursor, limit
 function jobRecord(tables: Tables, queue: QueueRow, job: JobRow): ExportRecord {
   const { queue: name, ...view } = viewOf(tables, queue, job);
   const expiresMs = tables.finished(queue.no, job.seq)?.expiresMs ?? null;
-  const { at, holdsKey, trace } = job;
-  return { record: "job", queue: name, view, at, holdsKey, expiresMs, trace };
+  const { at, holdsKey, hasStarted = false, isReplaced = false, trace } = job;
+  const more = { at, holdsKey, hasStarted, isReplaced };
+  return { record: "job", queue: name, view, ...more, expiresMs, trace };
 }
 
 // ---------------------------------------------------------------- import
@@ -305,10 +307,10 @@ function importRecord(tables: Tables, partition: PartitionRow, record: ExportRec
       return;
     }
     case "mark": {
-      const { kind, name, value, id, expiresMs } = record;
+      const { kind, name, value, id, writer, expiresMs } = record;
       const queue = queueOf(tables, partition, record.queue);
       if (tables.mark(queue.no, kind, name) !== undefined) return;
-      tables.saveMark({ queue: queue.no, kind, name, value, id, expiresMs });
+      tables.saveMark({ queue: queue.no, kind, name, value, id, writer, expiresMs });
       return;
     }
     case "job":
@@ -328,14 +330,14 @@ function importJob(
   record: Extract<ExportRecord, { record: "job" }>,
 ): void {
   const queue = queueOf(tables, partition, record.queue);
-  const { view, at, holdsKey, trace, expiresMs } = record;
+  const { view, at, holdsKey, hasStarted, isReplaced, trace, expiresMs } = record;
   const { seq, id, key, priority, payload, attempts, lost, createdMs, error } = view;
   if (tables.job(queue.no, seq) !== undefined) return;
   const state: WaitingState =
     view.state === "scheduled" || view.state === "blocked" ? view.state : "ready";
   const job: JobRow = {
     ...{ seq, queue: queue.no, id, key, priority, payload, attempts, lost, createdMs },
-    ...{ state, at, holdsKey, error, trace },
+    ...{ state, at, holdsKey, hasStarted, isReplaced, error, trace },
   };
   tables.insertJob(job);
   queue.counts[view.state]++;

@@ -2,10 +2,10 @@
  * How many jobs of a queue wait at each op of a group that is being judged: the store's counts, and
  * what the group's earlier ops will make of them.
  *
- * It is exact for adds, settles, cancels, redrives and ended sessions, and for a purge that comes
- * before all of them. What a claim, or a later purge, takes out is known only when it runs: that
- * room counts from the next group on. So a bound may be met early in such a group, and is never
- * crossed.
+ * It is exact for adds, settles, cancels, redrives and ended sessions, and for a purge before them.
+ * Which jobs a claim or a purge takes is known only when it runs: what a claim, or a purge after
+ * other ops, takes out makes room from the next group on, and an op whose effect depends on it
+ * counts as an add. So a bound may be met early in such a group, and is never crossed.
  */
 import { LIMITS } from "../../../core/limits.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../../store/ops.ts";
@@ -27,19 +27,18 @@ type Fate = "waiting" | "dead" | "over" | "gone";
 interface Flow {
   readonly row: QueueRow | undefined;
   config: QueueConfig;
-  /** By how much the group's earlier ops change the counts. */
+  /** By how many there are more through the group's earlier ops. */
   waiting: number;
-  dead: number;
   /** By seq; by id for jobs that the group adds. */
   readonly fates: Map<number | string, Fate>;
   /** Held jobs whose cancel the group asks. */
   readonly asked: Set<number>;
   /** Some op may have moved jobs from one place to another. */
   isMoved: boolean;
-  /** Some job that the store shows waiting may have ended, */
-  hasEnded: boolean;
-  /** and without a note in `fates`. */
+  /** Jobs may be gone without a note in `fates`. */
   hasPurged: boolean;
+  /** Jobs that waited may have started. */
+  hasClaimed: boolean;
 }
 
 export class Waiting {
@@ -84,9 +83,12 @@ export class Waiting {
   config(queue: string, row: QueueRow | undefined): QueueConfig {
     return this.#flow(queue)?.config ?? row?.config ?? DEFAULT_QUEUE_CONFIG;
   }
-  /** True when a job that the store shows waiting may have ended by now. */
-  hasEnded(queue: string): boolean {
-    return this.#flow(queue)?.hasEnded ?? false;
+  /** True if an unstarted job is sure to be one still. */
+  isThere(queue: string, place: number | string): boolean {
+    const flow = this.#flow(queue);
+    if (flow === undefined) return true;
+    const fate = flow.fates.get(place);
+    return !flow.hasPurged && !flow.hasClaimed && (fate === undefined || fate === "waiting");
   }
   hasPurged(queue: string): boolean {
     return this.#flow(queue)?.hasPurged ?? false;
@@ -114,7 +116,7 @@ export class Waiting {
       }
       case "queue.claim": {
         const flow = this.#flow(op.queue);
-        if (flow !== undefined) flow.isMoved = true;
+        if (flow !== undefined) flow.isMoved = flow.hasClaimed = true;
         return;
       }
       case "queue.cancel":
@@ -160,9 +162,9 @@ export class Waiting {
     if (known !== undefined || !this.#queues.has(queue)) return known;
     const row = this.#scope.tables.queueByName(this.#scope.partition.no, queue);
     const flow: Flow = {
-      ...{ row, config: row?.config ?? DEFAULT_QUEUE_CONFIG, waiting: 0, dead: 0 },
+      ...{ row, config: row?.config ?? DEFAULT_QUEUE_CONFIG, waiting: 0 },
       ...{ fates: new Map(), asked: new Set(), isMoved: false },
-      ...{ hasEnded: false, hasPurged: false },
+      ...{ hasPurged: false, hasClaimed: false },
     };
     this.#flows.set(queue, flow);
     return flow;
@@ -176,9 +178,8 @@ export class Waiting {
 
   #die(flow: Flow, seq: number): void {
     const isKept = flow.config.keepDeadMs > 0;
-    flow.isMoved = flow.hasEnded = true;
+    flow.isMoved = true;
     flow.fates.set(seq, isKept ? "dead" : "gone");
-    if (isKept) flow.dead++;
   }
 
   #cancel(op: QueueCancel): void {
@@ -206,38 +207,41 @@ export class Waiting {
     const flow = this.#flow(op.queue);
     if (flow?.row === undefined) return;
     const { tables, nowMs } = this.#scope;
-    if (op.ids === null) {
-      const dead = Math.max(0, flow.row.counts.dead + flow.dead);
-      const count = Math.min(op.max, LIMITS.pageRows, dead);
-      flow.waiting += count;
-      flow.dead -= count;
-      flow.isMoved = true;
-      return;
-    }
-    for (const id of op.ids) {
-      const job = tables.jobById(flow.row.no, id);
-      if (job === undefined) continue;
-      const fate = flow.fates.get(job.seq);
-      const row = fate === undefined ? tables.finished(flow.row.no, job.seq) : undefined;
+    const { no } = flow.row;
+    const seqs =
+      op.ids === null
+        ? this.#dead(flow, no, Math.min(op.max, LIMITS.pageRows))
+        : op.ids.map((id) => tables.jobById(no, id)?.seq ?? 0);
+    for (const seq of seqs) {
+      const fate = flow.fates.get(seq);
+      const row = fate === undefined ? tables.finished(no, seq) : undefined;
       const isDead = fate === "dead" || (row?.state === "dead" && row.expiresMs > nowMs);
-      if (!isDead) continue;
-      flow.dead--;
-      wait(flow, job.seq);
+      if (isDead) wait(flow, seq);
     }
+  }
+
+  /** The first dead jobs. */
+  #dead({ fates }: Flow, no: number, max: number): number[] {
+    const rows = this.#scope.tables.finishedRange(no, "dead", null, max + fates.size);
+    const seqs = rows.map((row) => row.seq).filter((seq) => !fates.has(seq));
+    for (const [seq, fate] of fates) {
+      if (fate === "dead" && typeof seq === "number") seqs.push(seq);
+    }
+    return seqs.sort((a, b) => a - b).slice(0, max);
   }
 
   #purge({ queue, state, max }: QueuePurge): void {
     const flow = this.#flow(queue);
     if (flow?.row === undefined) return;
-    const count = Math.min(max, LIMITS.reapRows);
-    if (state === "dead") flow.dead -= Math.min(count, flow.row.counts.dead + flow.dead);
-    else if (state === "ready" || state === "scheduled" || state === "blocked") {
+    if (state === "ready" || state === "scheduled" || state === "blocked") {
       const { no } = flow.row;
       if (!flow.isMoved) {
+        const count = Math.min(max, LIMITS.reapRows);
         flow.waiting -= this.#scope.tables.waitingRange(no, state, null, count).length;
       }
-      flow.isMoved = flow.hasEnded = flow.hasPurged = true;
+      flow.isMoved = true;
     }
+    flow.hasPurged = true;
   }
 }
 
@@ -248,6 +252,6 @@ function wait(flow: Flow, seq: number): void {
 }
 
 function over(flow: Flow, place: number | string): void {
-  flow.isMoved = flow.hasEnded = true;
+  flow.isMoved = true;
   flow.fates.set(place, flow.config.keepMs > 0 ? "over" : "gone");
 }
