@@ -24,7 +24,7 @@ function killerOf(kill: Victims["kill"], options: Partial<KillerOptions> = {}): 
     hf,
     { pids: [pid], kill },
     {
-      ...{ kills: 1, pauseMs: 1, random: () => 0.5 },
+      ...{ kills: 1, pauseMs: 1, mercyMs: 10, random: () => 0.5 },
       feed: async () => {},
       isOver: () => false,
       onEvent: (text) => events.push(text),

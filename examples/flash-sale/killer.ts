@@ -25,6 +25,8 @@ export interface KillerOptions {
   readonly random: Random;
   /** Between two kills: the time that the shop has to get over one. */
   readonly pauseMs: number;
+  /** A victim lives on for up to so long, so that death comes at any point of an order's way. */
+  readonly mercyMs: number;
   /** Asked for work when no process has any: it may let some orders in. */
   readonly feed: () => Promise<void>;
   /** True when there is nothing left to be killed for. */
@@ -32,8 +34,6 @@ export interface KillerOptions {
   readonly onEvent: (text: string) => void;
 }
 
-/** A victim lives on for up to so long, so that death comes at any point of an order's way. */
-const MERCY_MS = 25;
 /** How often the sessions are looked at when a victim is wanted. */
 const LOOK_MS = 2;
 /** No process held anything for so long: more work is needed. */
@@ -63,12 +63,12 @@ export class Killer {
 
   /** Kills until enough kills counted, or nothing is left to be killed for. */
   async run(signal: AbortSignal): Promise<void> {
-    const { kills, pauseMs } = this.#options;
+    const { kills, pauseMs, mercyMs, random } = this.#options;
     while (this.#counted < kills) {
       await sleep(pauseMs, undefined, { signal });
       const pid = await this.#findVictim(signal);
       if (pid === undefined) return;
-      await sleep(Math.floor(this.#options.random() * MERCY_MS), undefined, { signal });
+      await sleep(Math.floor(random() * mercyMs), undefined, { signal });
       this.#attempts += 1;
       await this.#victims.kill(pid);
       await this.#judge(pid, signal);

@@ -15,6 +15,7 @@ import { openShop } from "./opening.ts";
 import { Processes, rejectOn } from "./processes.ts";
 import { initialStock, repeat } from "./rules.ts";
 import type { Order } from "./rules.ts";
+import { CARELESS_MS } from "./till.ts";
 import type { View } from "./view.ts";
 
 export interface SaleOptions {
@@ -51,6 +52,8 @@ const CONCURRENCY = 8;
 const CHECK_MS = 15;
 /** The shop's time between two kills. */
 const PAUSE_MS = 1_500;
+/** An order is taken within about this. */
+const MERCY_MS = 25;
 /** What a kill takes in all, for the pace: the pause, the search, the new process. */
 const KILL_MS = 2_500;
 /** No order ended for so long: something hangs, and the audit shall tell what. */
@@ -114,6 +117,8 @@ async function sell(hf: Holdfast, processes: Processes, options: SaleOptions): P
     kills,
     random: () => random.next(),
     pauseMs: PAUSE_MS,
+    // An order's way takes as long as it does: a careless one's goes on after its first commit.
+    mercyMs: options.isBroken ? CARELESS_MS : MERCY_MS,
     feed: async () => void (await arrivals.send(feedSize(options, total), over.signal)),
     isOver: () => ended === total,
     onEvent: (text) => view.say(text),

@@ -36,7 +36,7 @@ export async function takeOrder(
 }
 
 /** How long a careless till looks away between its two commits: hardly a kill misses that. */
-const CARELESS_MS = 300;
+export const CARELESS_MS = 300;
 
 /**
  * What programs do that have no such commit: the effects first, the completion after. For
