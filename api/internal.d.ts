@@ -419,12 +419,6 @@ interface Committed {
     readonly isDirty: boolean;
 }
 
-// src/engines/sqlite/writer.d.ts
-interface Seal {
-    readonly isSealed: boolean;
-    readonly movedTo: string | null;
-}
-
 // src/features/jobs/add.d.ts
 interface AddTiming {
     readonly delayMs?: number | undefined;
@@ -748,5 +742,8 @@ interface WorldOptions {
     readonly state?: ((clock: Clock) => MemoryState) | undefined;
 }
 
-// src/store/transfer.d.ts
-type Seal = Parameters<StoreDriver["seal"]>[1];
+// src/store/driver.d.ts
+interface Seal {
+    readonly isSealed: boolean;
+    readonly movedTo: string | null;
+}

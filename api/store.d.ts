@@ -643,10 +643,7 @@ interface StoreDriver {
     enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
     export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
     import(partition: string, records: readonly ExportRecord[]): Promise<void>;
-    seal(partition: string, seal: {
-        readonly isSealed: boolean;
-        readonly movedTo: string | null;
-    }): Promise<void>;
+    seal(partition: string, seal: Seal): Promise<void>;
     durability(): Promise<Durability>;
     stats?(): Promise<object>;
     close(): Promise<void>;

@@ -111,6 +111,7 @@ type Settlement = {
     readonly error?: string | undefined;
 } | {
     readonly outcome: "released";
+    readonly isUnstarted?: boolean | undefined;
 };
 
 function listQueues(store: Store, options?: QueueOptions & Wait): Promise<readonly QueueView[]>;

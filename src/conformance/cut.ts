@@ -12,6 +12,7 @@ import type {
   KvChanges,
   Read,
   ReadResult,
+  Seal,
   StoreDriver,
 } from "../store/driver.ts";
 import type { Group, GroupResult, QueueEnqueue } from "../store/ops.ts";
@@ -99,10 +100,7 @@ export class CutDriver implements StoreDriver {
   import(partition: string, records: readonly ExportRecord[]): Promise<void> {
     return this.#run(() => this.#inner.import(partition, records));
   }
-  seal(
-    partition: string,
-    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-  ): Promise<void> {
+  seal(partition: string, seal: Seal): Promise<void> {
     return this.#run(() => this.#inner.seal(partition, seal));
   }
   durability(): Promise<Durability> {

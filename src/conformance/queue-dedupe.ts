@@ -178,11 +178,7 @@ export const queueDedupeCases: Cases = {
         const add = (payload: string) =>
           one.queue.add({ payload, dedupe: { key: mode, ttlMs: 600_000, mode } });
         const { id } = await add("1");
-        const release = two.queue.op.settle(two.session, await two.one(id), {
-          outcome: "released",
-        });
-        const unstarted = { ...release.op, isUnstarted: true };
-        assert.ok((await two.store.commit(world.namespace, [unstarted])).ok);
+        await two.settle(await two.one(id), { outcome: "released", isUnstarted: true });
         assert.deepEqual(
           [(await add("2")).status, (await one.view(id)).payload],
           ["replaced", "2"],

@@ -22,6 +22,7 @@ import type {
   KvChanges,
   Read,
   ReadResult,
+  Seal,
   StoreDriver,
 } from "../store/driver.ts";
 import type { Group, GroupResult } from "../store/ops.ts";
@@ -226,10 +227,7 @@ export class SimDriver implements StoreDriver {
     const reach = (): Promise<void> => this.#inner.import(partition, records);
     return this.#call({ label: "import", isWrite: true, reach });
   }
-  seal(
-    partition: string,
-    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-  ): Promise<void> {
+  seal(partition: string, seal: Seal): Promise<void> {
     const reach = (): Promise<void> => this.#inner.seal(partition, seal);
     return this.#call({ label: "seal", isWrite: true, reach });
   }

@@ -239,6 +239,12 @@ export interface ExportPage {
 
 // ---------------------------------------------------------------- the driver
 
+/** Whether a partition takes groups, and if not, where they should go (null: nobody says). */
+export interface Seal {
+  readonly isSealed: boolean;
+  readonly movedTo: string | null;
+}
+
 export interface StoreDriver {
   readonly capabilities: Capabilities;
   /**
@@ -289,10 +295,7 @@ export interface StoreDriver {
    * Refuses every later group with `MOVED` (and the new place, if given), or opens the partition
    * again.
    */
-  seal(
-    partition: string,
-    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-  ): Promise<void>;
+  seal(partition: string, seal: Seal): Promise<void>;
   /** Read from the engine's real settings at the time of the call. */
   durability(): Promise<Durability>;
   /**

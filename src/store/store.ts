@@ -26,6 +26,7 @@ import type {
   KvChanges,
   Read,
   ReadResult,
+  Seal,
   StoreDriver,
   StoreInfo,
 } from "./driver.ts";
@@ -42,7 +43,7 @@ import {
 import { backoffMs, RETRY } from "./retry.ts";
 import { Session, type SessionHost } from "./session.ts";
 import { Ticker } from "./ticker.ts";
-import { checkCursor, checkRecords, checkSeal, type Seal } from "./transfer.ts";
+import { checkCursor, checkRecords, checkSeal } from "./transfer.ts";
 
 export type { Allow, StoreOptions } from "./options.ts";
 

@@ -7,9 +7,7 @@ import { dataBytes } from "../core/codec.ts";
 import { HoldfastError } from "../core/errors.ts";
 import { LIMITS } from "../core/limits.ts";
 import { checkBoolean, checkOptions, checkText, expected } from "../core/options.ts";
-import type { ExportRecord, StoreDriver } from "./driver.ts";
-
-export type Seal = Parameters<StoreDriver["seal"]>[1];
+import type { ExportRecord, Seal } from "./driver.ts";
 
 const SEAL_KEYS = ["isSealed", "movedTo"] as const;
 /** A record's other fields, in bytes. */

@@ -19,6 +19,7 @@ import type {
   KvChanges,
   Read,
   ReadResult,
+  Seal,
   StoreDriver,
 } from "../../store/driver.ts";
 import type { Group, GroupResult } from "../../store/ops.ts";
@@ -138,10 +139,7 @@ class MemoryDriver implements StoreDriver {
   async import(partition: string, records: readonly ExportRecord[]): Promise<void> {
     this.#open().import(partition, records);
   }
-  async seal(
-    partition: string,
-    seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-  ): Promise<void> {
+  async seal(partition: string, seal: Seal): Promise<void> {
     sealPartition(this.#open().tables, partition, seal);
   }
   async durability(): Promise<Durability> {

@@ -142,6 +142,12 @@ class Names<T> {
  */
 const MAX_CACHED = 10_000;
 
+export function tooManyPartitions(name: string): HoldfastError {
+  const limit = LIMITS.sqlitePartitions;
+  const message = `Expected at most ${limit} partitions in a SQLite file, got one more ("${name}"): put some into another file`;
+  return new HoldfastError("TOO_LARGE", message, { outcome: "not-applied", details: { limit } });
+}
+
 export class DirectoryTables {
   protected readonly database: Database;
   /** The store's now in this transaction. */
@@ -300,10 +306,7 @@ export class DirectoryTables {
   }
   createPartition(name: string): PartitionRow {
     const no = (this.#lastPartition.get() as number) + 1;
-    if (no > LIMITS.sqlitePartitions) {
-      const message = `Expected at most ${LIMITS.sqlitePartitions} partitions in a SQLite file, got one more ("${name}"): put some into another file`;
-      throw new HoldfastError("TOO_LARGE", message, { outcome: "not-applied" });
-    }
+    if (no > LIMITS.sqlitePartitions) throw tooManyPartitions(name);
     this.#insertPartition.run(no, name, this.nowMs);
     return this.partitionByName(name) as PartitionRow;
   }

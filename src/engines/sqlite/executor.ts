@@ -3,11 +3,11 @@
  * own. Both answer alike.
  */
 import type { Durability } from "../../store/capabilities.ts";
-import type { ExportRecord } from "../../store/driver.ts";
+import type { ExportRecord, Seal } from "../../store/driver.ts";
 import type { Group } from "../../store/ops.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Baseline, Foreign } from "./foreign.ts";
-import type { Committed, Seal, Writer, WriterStats } from "./writer.ts";
+import type { Committed, Writer, WriterStats } from "./writer.ts";
 
 export interface Executor {
   commit(groups: readonly Group[]): Promise<Committed>;

@@ -3,14 +3,14 @@
  * acknowledgement.
  *
  * - `connect.ts` what a path and its options mean; `open.ts`, `schema/` from a path to tables of
- *   our
- *   version; `store.ts` the driver;
+ *   our version; `store.ts` the driver;
  * - `reader.ts` reads, on the caller's thread; `executor.ts`, `thread.ts`, `remote.ts`,
- *   `messages.ts` writes, in a thread of their own or inline;
+ *   `messages.ts`, `attention.ts` writes, in a thread of their own or inline;
  * - `writer.ts` one transaction at a time; `lock.ts` the write lock, fairly; `checkpoint.ts` the
  *   write-ahead file, bounded;
  * - `tables.ts` and its like: the state machine's tables in SQL;
- * - `intake.ts` ops in the caller's own transaction; `wake.ts`, `foreign.ts` others' commits,
+ * - `intake.ts`, `break-off.ts` ops in the caller's own transaction; `wake.ts`, `foreign.ts`
+ *   others' commits,
  *   without a server.
  */
 import { HoldfastError } from "../../core/errors.ts";

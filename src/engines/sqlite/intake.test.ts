@@ -9,6 +9,7 @@ import { folder, job, Program } from "../../../test/kit/sqlite.ts";
 import { ManualClock } from "../../core/clock.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { DEFAULT_QUEUE_CONFIG } from "../../store/ops.ts";
+import type { JobView, QueueEnqueue, QueueSettle } from "../../store/ops.ts";
 import { sqlite } from "./index.ts";
 import type { SqliteStore } from "./index.ts";
 
@@ -154,6 +155,49 @@ test("an id that another job has is refused in the transaction, the same job is 
   await turn();
   expect(orders(own)).toEqual(["x"]);
   expect(await jobs(store, "a", "b")).toEqual(["a", "b"]);
+});
+
+test("the id of a job that was replaced, or is over, is not another's", async () => {
+  const { store, own } = await setup();
+  const named = (id: string, payload: string, more: Partial<QueueEnqueue> = {}): QueueEnqueue =>
+    job(id, { isFresh: false, payload, ...more });
+  const config = { ...DEFAULT_QUEUE_CONFIG, keepMs: 1 };
+  const dedupe = { key: "k", ttlMs: 600_000, mode: "last" } as const;
+  await store.commit([
+    {
+      partition,
+      ops: [
+        { op: "queue.configure", queue: "q", config },
+        { op: "session.open", session: "s", ttlMs: 60_000, label: "" },
+        named("over", "x"),
+        { op: "queue.claim", queue: "q", session: "s", max: 1 },
+      ],
+    },
+  ]);
+  await store.commit([
+    { partition, ops: [named("a", "x", { dedupe }), named("b", "y", { dedupe })] },
+  ]);
+  const put = own.transaction((...ops: QueueEnqueue[]) => store.enqueueIn(own, partition, ops));
+  // Repeats the add whose payload was replaced since.
+  put(named("a", "x"));
+  const view = async (id: string): Promise<JobView | null> => {
+    const [views] = await store.read([{ read: "queue.get", partition, queue: "q", ids: [id] }]);
+    return views[0] ?? null;
+  };
+  await turn();
+  expect(await view("a")).toMatchObject({ payload: "y" });
+  const { seq, token } = (await view("over")) as JobView;
+  const settle: QueueSettle = {
+    ...{ op: "queue.settle", queue: "q", session: "s", seq, token: token as number },
+    ...{ outcome: "completed", result: null, error: null, delayMs: 0, holdsKey: true },
+  };
+  expect(() => put(named("over", "new"))).toThrow("another payload");
+  const results = await store.commit([{ partition, ops: [settle] }]);
+  expect(results[0]).toMatchObject({ ok: true });
+  await expect.poll(() => view("over")).toBeNull();
+  put(named("over", "new"));
+  await turn();
+  expect(await view("over")).toMatchObject({ state: "ready", payload: "new" });
 });
 
 test("a partition beyond the limit is refused in the transaction, and commits go on", async () => {

@@ -12,15 +12,19 @@
  * itself.
  */
 import { realpathSync } from "node:fs";
+import type { Clock } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { expected } from "../../core/options.ts";
-import type { Clock } from "../../core/clock.ts";
+import { refusalError } from "../../store/group.ts";
 import type { Group, Op, QueueEnqueue } from "../../store/ops.ts";
+import { idTaken, isSameData, partitionMoved } from "../shared/embedded/refusals.ts";
 import { breakOff } from "./break-off.ts";
 import type { Database, DatabaseClass, Statement } from "./database.ts";
+import { tooManyPartitions } from "./directory-tables.ts";
 import { mapError } from "./errors.ts";
+import { REPLACED } from "./job-rows.ts";
 
 const INSERT = "INSERT INTO hf_intake (partition, ops) VALUES (?, ?)";
 const SEALED = "SELECT moved_to FROM hf_partition WHERE name = ? AND is_sealed = 1";
@@ -29,12 +33,17 @@ const HAS_PARTITION = "SELECT 1 FROM hf_partition WHERE name = ?";
 const COUNT_PARTITIONS = `
   SELECT count(*)
   FROM (SELECT name FROM hf_partition UNION SELECT partition FROM hf_intake WHERE partition != ?)`;
+// What the job was added with, if it is there still and nothing has replaced that.
 const PAYLOAD = `
   SELECT j.payload
   FROM hf_partition p
   JOIN hf_queue q ON q.partition = p.no AND q.name = ?
   JOIN hf_job j ON j.queue = q.no AND j.id = ?
-  WHERE p.name = ?`;
+  WHERE p.name = ? AND (j.flags & ${REPLACED}) = 0
+    AND NOT EXISTS (
+      SELECT 1
+      FROM hf_finished f
+      WHERE f.queue = j.queue AND f.state IN (0, 1, 2) AND f.job = j.job AND f.expires_ms <= ?)`;
 const FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 // ---------------------------------------------------------------- rows
@@ -141,7 +150,7 @@ export class IntakeDoor {
       throw misconfigured(message);
     }
     try {
-      checkTakable(guest, partition, ops);
+      checkTakable(guest, partition, ops, this.#options.clock.wallMs());
       guest.insert.run(partition, packOps(ops));
     } catch (error) {
       throw mapError(error, this.#options.path, "not-applied");
@@ -203,46 +212,23 @@ export class IntakeDoor {
  * read here holds until its COMMIT: SQLite refuses the insert that follows if anybody has committed
  * since the read.
  */
-function checkTakable(guest: Guest, partition: string, ops: readonly QueueEnqueue[]): void {
+function checkTakable(
+  guest: Guest,
+  partition: string,
+  ops: readonly QueueEnqueue[],
+  nowMs: number,
+): void {
   const sealed = guest.sealed.get(partition) as string | null | undefined;
-  if (sealed !== undefined) throw moved(partition, sealed);
+  if (sealed !== undefined) throw refusalError({ index: 0, ...partitionMoved(partition, sealed) });
   if (guest.hasPartition.get(partition) === undefined) {
     if ((guest.countPartitions.get(partition) as number) >= LIMITS.sqlitePartitions)
-      throw tooMany(partition);
+      throw tooManyPartitions(partition);
     return;
   }
-  for (const op of ops) {
+  for (const [index, op] of ops.entries()) {
     if (op.isFresh) continue;
-    const found = guest.payload.get(op.queue, op.id, partition) as Data | undefined;
-    if (found !== undefined && !isSame(found, op.payload)) throw taken(op);
+    const found = guest.payload.get(op.queue, op.id, partition, nowMs) as Data | undefined;
+    if (found === undefined || isSameData(found, op.payload)) continue;
+    throw refusalError({ index, ...idTaken(op) });
   }
-}
-
-function isSame(a: Data, b: Data): boolean {
-  if (typeof a === "string" || typeof b === "string") return a === b;
-  return Buffer.compare(a, b) === 0;
-}
-
-function taken(op: QueueEnqueue): HoldfastError {
-  const { queue, id } = op;
-  const message = `Expected job "${id}" of queue "${queue}" to be new or the same, found one with another payload: use another id`;
-  const details = { queue, id };
-  return new HoldfastError("ALREADY_EXISTS", message, { outcome: "not-applied", details });
-}
-
-function tooMany(partition: string): HoldfastError {
-  const message = `Expected at most ${LIMITS.sqlitePartitions} partitions in a SQLite file, got one more ("${partition}"): put some into another file`;
-  return new HoldfastError("TOO_LARGE", message, {
-    outcome: "not-applied",
-    details: { limit: LIMITS.sqlitePartitions },
-  });
-}
-
-function moved(partition: string, movedTo: string | null): HoldfastError {
-  const place = movedTo === null ? "" : ` to ${movedTo}`;
-  const message = `Partition "${partition}" was sealed and moved${place}: open the store there`;
-  return new HoldfastError("MOVED", message, {
-    outcome: "not-applied",
-    details: { partition, movedTo },
-  });
 }

@@ -14,9 +14,18 @@ export const WAITING: Readonly<Record<WaitingState, number>> = Object.freeze({
 });
 const WAITING_STATES: readonly WaitingState[] = ["ready", "scheduled", "blocked"];
 
-/** Three facts in one column: most jobs have none of them, and a column costs every insert. */
+// Three facts in one column: most jobs have none of them, and a column costs every insert.
+const HOLDS_KEY = 1;
+const HAS_STARTED = 2;
+/** Set when a later add of its dedupe key has put another payload into the job. */
+export const REPLACED = 4;
+
 export function flagsOf({ holdsKey, hasStarted, isReplaced }: JobRow): number {
-  return (holdsKey ? 1 : 0) + (hasStarted === true ? 2 : 0) + (isReplaced === true ? 4 : 0);
+  return (
+    (holdsKey ? HOLDS_KEY : 0) +
+    (hasStarted === true ? HAS_STARTED : 0) +
+    (isReplaced === true ? REPLACED : 0)
+  );
 }
 
 export type JobColumns = [
@@ -51,9 +60,9 @@ export class StoredJob implements JobRow {
     this.state = WAITING_STATES[columns[2]] as WaitingState;
     this.at = columns[3];
     const flags = columns[4];
-    this.holdsKey = (flags & 1) !== 0;
-    this.hasStarted = (flags & 2) !== 0;
-    this.isReplaced = (flags & 4) !== 0;
+    this.holdsKey = (flags & HOLDS_KEY) !== 0;
+    this.hasStarted = (flags & HAS_STARTED) !== 0;
+    this.isReplaced = (flags & REPLACED) !== 0;
     this.attempts = columns[5];
     this.lost = columns[6];
     this.priority = columns[7];

@@ -65,42 +65,33 @@ const DELETE_BLOCKED = "DELETE FROM hf_blocked WHERE queue = ? AND key = ? AND j
 const FIRST_BLOCKED = "SELECT job FROM hf_blocked WHERE queue = ? AND key = ? ORDER BY job LIMIT 1";
 
 /**
- * Two ways to list a place by job number: sort the place (few rows), or walk the bodies and look
- * each up (many).
+ * Each waiting place: its table, and the column that it is sorted by with what the body has of it.
  */
-const SORT: Readonly<Record<WaitingState, string>> = {
-  ready: "SELECT job FROM hf_ready WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
-  scheduled:
-    "SELECT job FROM hf_scheduled WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
-  blocked:
-    "SELECT job FROM hf_blocked WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0",
-};
-const WALK: Readonly<Record<WaitingState, string>> = {
-  ready: `
+const PLACES = {
+  ready: ["hf_ready", "rank", "at"],
+  scheduled: ["hf_scheduled", "due_ms", "at"],
+  blocked: ["hf_blocked", "key", "key"],
+} as const;
+
+// Two ways to list a place by job number: sort the place (few rows), or walk the bodies and look
+// each up (many).
+function sortPlace(state: WaitingState): string {
+  const [table] = PLACES[state];
+  return `SELECT job FROM ${table} WHERE queue = ? AND job > ? AND job < ? ORDER BY job LIMIT ?+0`;
+}
+
+function walkPlace(state: WaitingState): string {
+  const [table, column, ofBody] = PLACES[state];
+  return `
     SELECT j.job
     FROM hf_job j
-    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 0
-    AND EXISTS (SELECT 1
-    FROM hf_ready r
-    WHERE r.queue = j.queue AND r.rank = j.at AND r.job = j.job)
-    ORDER BY j.job LIMIT ?+0`,
-  scheduled: `
-    SELECT j.job
-    FROM hf_job j
-    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 1
-    AND EXISTS (SELECT 1
-    FROM hf_scheduled s
-    WHERE s.queue = j.queue AND s.due_ms = j.at AND s.job = j.job)
-    ORDER BY j.job LIMIT ?+0`,
-  blocked: `
-    SELECT j.job
-    FROM hf_job j
-    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = 2
-    AND EXISTS (SELECT 1
-    FROM hf_blocked b
-    WHERE b.queue = j.queue AND b.key = j.key AND b.job = j.job)
-    ORDER BY j.job LIMIT ?+0`,
-};
+    WHERE +j.queue = ? AND j.job > ? AND j.job < ? AND j.state = ${WAITING[state]}
+      AND EXISTS (
+        SELECT 1
+        FROM ${table} p
+        WHERE p.queue = j.queue AND p.${column} = j.${ofBody} AND p.job = j.job)
+    ORDER BY j.job LIMIT ?+0`;
+}
 /** Places with more rows than this are listed by a walk. */
 const SORT_MAX = 10_000;
 
@@ -336,7 +327,7 @@ export class JobTables extends KvTables {
     this.#readies.flush();
     this.#flushDeletes();
     const count = this.queueByNo(queue)?.counts[state] ?? 0;
-    const sql = (count > SORT_MAX ? WALK : SORT)[state];
+    const sql = count > SORT_MAX ? walkPlace(state) : sortPlace(state);
     const partition = this.partitionOfQueue(queue);
     const start = jobOf(partition, after ?? 0);
     const end = jobOf(partition + 1, 0);

@@ -9,10 +9,10 @@
 import type { ErrorData } from "../../core/errors.ts";
 import { errorFromData, errorToData, isHoldfastError } from "../../core/errors.ts";
 import { InvariantError } from "../../core/invariant.ts";
-import type { ExportRecord } from "../../store/driver.ts";
+import type { ExportRecord, Seal } from "../../store/driver.ts";
 import type { Group, GroupResult, Op } from "../../store/ops.ts";
 import type { Baseline, Foreign } from "./foreign.ts";
-import type { Committed, Seal } from "./writer.ts";
+import type { Committed } from "./writer.ts";
 
 /** JSON text, or the value itself. */
 export type Packed<T> = string | T;

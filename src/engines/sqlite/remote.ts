@@ -12,14 +12,14 @@ import { errorFromData, HoldfastError } from "../../core/errors.ts";
 import { deferred } from "../../core/signal.ts";
 import type { Deferred } from "../../core/signal.ts";
 import type { Durability } from "../../store/capabilities.ts";
-import type { ExportRecord } from "../../store/driver.ts";
+import type { ExportRecord, Seal } from "../../store/driver.ts";
 import type { Group } from "../../store/ops.ts";
 import type { ConnectionSettings } from "./database.ts";
 import type { Executor } from "./executor.ts";
 import type { Baseline, Foreign } from "./foreign.ts";
 import { detach, packGroups, thrownFromData, unpack } from "./messages.ts";
 import type { Reply, Request } from "./messages.ts";
-import type { Committed, Seal, WriterStats } from "./writer.ts";
+import type { Committed, WriterStats } from "./writer.ts";
 
 /**
  * From the sources (tests on Node 20 load them through tools/typescript.mjs, which threads

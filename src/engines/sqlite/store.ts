@@ -18,6 +18,7 @@ import type {
   KvChanges,
   Read,
   ReadResult,
+  Seal,
   StoreDriver,
 } from "../../store/driver.ts";
 import type { Group, GroupResult, QueueEnqueue } from "../../store/ops.ts";
@@ -33,7 +34,7 @@ import { ForeignChanges, type Baseline, type Foreign } from "./foreign.ts";
 import { IntakeDoor } from "./intake.ts";
 import { Reader } from "./reader.ts";
 import { Wake } from "./wake.ts";
-import type { Committed, Seal, WriterStats } from "./writer.ts";
+import type { Committed, WriterStats } from "./writer.ts";
 
 /** Writes go to the executor; without one they are refused with the reason. */
 export type Writes = { readonly executor: Executor } | { readonly refusal: HoldfastError };
@@ -192,8 +193,9 @@ export class SqliteStore implements StoreDriver {
    * commit has taken them in, which is asked for at once. Being facts by then, they are not refused
    * by `maxWaiting`.
    * Errors: `MISCONFIGURED` (no transaction, another file, another copy of SQLite, an `await`
-   * inside the transaction), `MOVED`,
-   * `UNAVAILABLE` (the file's lock); nothing of the group was written then.
+   * inside the transaction), `ALREADY_EXISTS` (an id that another payload has), `MOVED`,
+   * `TOO_LARGE` (the file's partitions), `UNAVAILABLE` (the file's lock); nothing of the group was
+   * written then.
    * Complexity: one inserted row.
    */
   enqueueIn(tx: Database, partition: string, ops: readonly QueueEnqueue[]): void {

@@ -20,7 +20,7 @@ import type { Clock } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 import type { Durability } from "../../store/capabilities.ts";
-import type { Channel, ExportRecord } from "../../store/driver.ts";
+import type { Channel, ExportRecord, Seal } from "../../store/driver.ts";
 import type { Group, GroupResult } from "../../store/ops.ts";
 import { runCommit } from "../shared/embedded/machine.ts";
 import type { Message } from "../shared/embedded/scope.ts";
@@ -46,11 +46,6 @@ export interface Committed {
   readonly channels: readonly Channel[];
   readonly messages: readonly Message[];
   readonly isDirty: boolean;
-}
-
-export interface Seal {
-  readonly isSealed: boolean;
-  readonly movedTo: string | null;
 }
 
 export interface WriterStats {

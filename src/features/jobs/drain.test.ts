@@ -5,6 +5,7 @@ import { deferred } from "../../core/signal.ts";
 import { queue } from "./definition.ts";
 import type { Job } from "./job.ts";
 import { PACE } from "./pace.ts";
+import type { JobQueue } from "./queue.ts";
 
 const numbers = queue("numbers", { input: unchecked<number>() });
 
@@ -181,7 +182,10 @@ describe("prefetch", () => {
   });
 
   /** A worker that ran fast, so that it claims ahead, and then meets jobs that do not end. */
-  async function stuck(options: { prefetch?: number } = {}) {
+  const many = (jobs: JobQueue<number>): Promise<unknown> =>
+    jobs.addMany(Array.from({ length: 40 }, (_, n) => n));
+
+  async function stuck(options: { prefetch?: number } = {}, add = many) {
     const jobs = process.store.handle(numbers);
     const gate = deferred<void>();
     let isStuck = false;
@@ -196,7 +200,7 @@ describe("prefetch", () => {
     // The rate of the window that ends now is 200 starts in 25 ms.
     await world.clock.advance(25);
     isStuck = true;
-    await jobs.addMany(Array.from({ length: 40 }, (_, n) => n));
+    await add(jobs);
     await until(() => worker.stats.running === 2);
     await turns();
     return { jobs, worker, gate };
@@ -243,6 +247,23 @@ describe("prefetch", () => {
     expect(await jobs.counts()).toMatchObject({ leased: 2, ready: 38 });
     gate.resolve();
     await worker.close();
+  });
+  test("what was only claimed ahead may still be replaced by its dedupe key, what had started may not", async () => {
+    const add = (jobs: JobQueue<number>) =>
+      Promise.all(
+        [0, 1, 2, 3].map((n) =>
+          jobs.add(n, { dedupe: { key: String(n), ttlMs: 60_000, mode: "last" } }),
+        ),
+      );
+    const { jobs, worker, gate } = await stuck({}, add);
+    expect(worker.stats).toMatchObject({ running: 2, prefetched: 2 });
+    const closing = worker.close();
+    await world.clock.advance(1);
+    gate.reject(new Error("stopped"));
+    await closing;
+    expect(worker.stats).toMatchObject({ released: 4 });
+    const again = await add(jobs);
+    expect(again.map(({ status }) => status)).toEqual(["added", "added", "replaced", "replaced"]);
   });
   test("a claim under way when the worker closes brings jobs that go back at once", async () => {
     const jobs = process.store.handle(numbers);

@@ -15,7 +15,10 @@ export interface Ending {
 /** An ending that no rule decides: given back, cancelled, or dead of what no retry can cure. */
 export function endingOf(held: HeldJob, outcome: SettleOutcome, failure?: unknown): Ending {
   const error = failure === undefined ? null : describeFailure(failure);
-  return { op: { ...held.settlement(outcome), error }, failure };
+  const op = { ...held.settlement(outcome), error };
+  // What was only claimed ahead may still be replaced by its dedupe key.
+  if (outcome !== "released" || held.call !== undefined) return { op, failure };
+  return { op: { ...op, isUnstarted: true }, failure };
 }
 
 /** The handler threw, or was given up. What that means depends on what it was asked before. */

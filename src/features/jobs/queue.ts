@@ -218,8 +218,10 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
    * or `dedupe` makes of it is decided when the store takes it in, after the commit: `status` is
    * "added" in any case.
    *
-   * Errors: `UNSUPPORTED` on other engines and for asynchronous schemas; what `add` throws for
-   * wrong options and inputs.
+   * Errors: `UNSUPPORTED` on other engines and for asynchronous schemas; `MISCONFIGURED` (no
+   * transaction, another file, another copy of SQLite, an `await` inside the transaction),
+   * `ALREADY_EXISTS` (an id that another payload has), `MOVED`, `UNAVAILABLE` (the file's lock);
+   * what `add` throws for wrong options and inputs.
    */
   addIn(tx: unknown, input: I, options?: AddOptions): AddedJob<O> {
     checkAddOptions(options);

@@ -95,7 +95,11 @@ export type Settlement =
       readonly error?: string | undefined;
     }
   | { readonly outcome: "dead" | "cancelled"; readonly error?: string | undefined }
-  | { readonly outcome: "released" };
+  | {
+      readonly outcome: "released";
+      /** True: nothing of the job ran, so that dedupe keys may still replace it. Default false. */
+      readonly isUnstarted?: boolean | undefined;
+    };
 
 const JOB_KEYS = ["payload", "id", "delayMs", "priority", "key", "dedupe", "trace"] as const;
 const DEDUPE_KEYS = ["key", "ttlMs", "mode"] as const;
@@ -106,7 +110,7 @@ const SETTLE_KEYS = {
   retry: ["outcome", "delayMs", "holdsKey", "error"],
   dead: ["outcome", "error"],
   cancelled: ["outcome", "error"],
-  released: ["outcome"],
+  released: ["outcome", "isUnstarted"],
 } as const;
 const OUTCOMES = ["completed", "retry", "dead", "cancelled", "released"] as const;
 const MODES: readonly DedupeMode[] = ["first", "last", "debounce"];
@@ -241,8 +245,11 @@ export function settle(
     case "dead":
     case "cancelled":
       return { ...idle, outcome: settlement.outcome, error: checkError(settlement.error) };
-    case "released":
-      return { ...idle, outcome: "released" };
+    case "released": {
+      const { isUnstarted = false } = settlement;
+      checkBoolean("isUnstarted", isUnstarted);
+      return { ...idle, outcome: "released", isUnstarted };
+    }
   }
 }
 

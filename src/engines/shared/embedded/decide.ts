@@ -19,11 +19,14 @@ import type {
 } from "../../../store/ops.ts";
 import { liveKv } from "./kv-ops.ts";
 import { overRow, standingJob } from "./queue-ops.ts";
+import { idTaken, isSameData } from "./refusals.ts";
+import type { Verdict } from "./refusals.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
 import { Waiting } from "./waiting.ts";
 
-type Verdict = Omit<Refusal, "index"> | undefined;
+/** Undefined: the op holds. */
+type Judged = Verdict | undefined;
 
 const INTEGER = /^-?\d{1,16}$/;
 
@@ -77,7 +80,7 @@ export class Decision {
     return undefined;
   }
 
-  #op(op: Op): Verdict {
+  #op(op: Op): Judged {
     switch (op.op) {
       case "kv.check":
         return this.#check(op.key, op.revision);
@@ -109,7 +112,7 @@ export class Decision {
     }
   }
 
-  #check(key: string, revision: number): Verdict {
+  #check(key: string, revision: number): Judged {
     const scope = this.#scope;
     const found = liveKv(scope.tables, scope.partition.no, key, scope.nowMs)?.revision ?? 0;
     if (found === revision) return undefined;
@@ -118,7 +121,7 @@ export class Decision {
     return { code: "CONFLICT", message, details: { key, expected: revision, found } };
   }
 
-  #add(op: KvAdd): Verdict {
+  #add(op: KvAdd): Judged {
     const { value: found, session } = this.#valueOf(op.key);
     const value = found ?? "0";
     if (typeof value !== "string" || !INTEGER.test(value)) {
@@ -152,7 +155,7 @@ export class Decision {
     return this.#scope.tables.session(this.#scope.partition.no, session);
   }
 
-  #session(id: string): Verdict {
+  #session(id: string): Judged {
     const isOpen = this.#sessions.get(id);
     const row = this.#row(id);
     if (isOpen === true) return undefined;
@@ -162,7 +165,7 @@ export class Decision {
     return { code: "LEASE_LOST", message, details: { session: id } };
   }
 
-  #open(op: SessionOpen): Verdict {
+  #open(op: SessionOpen): Judged {
     // What has ended stays so while anything is left of it: others may have seen its end already.
     const isKnown = this.#row(op.session) !== undefined || this.#sessions.has(op.session);
     const verdict = isKnown ? this.#session(op.session) : undefined;
@@ -170,7 +173,7 @@ export class Decision {
     return verdict;
   }
 
-  #end(session: string): Verdict {
+  #end(session: string): Judged {
     const row = this.#waiting.isIdle ? undefined : this.#row(session);
     const isFirst = this.#sessions.get(session) !== false;
     if (row !== undefined && !row.isEnded && isFirst) this.#waiting.end(row);
@@ -178,7 +181,7 @@ export class Decision {
     return undefined;
   }
 
-  #held(op: QueueSettle | QueueProgress): Verdict {
+  #held(op: QueueSettle | QueueProgress): Judged {
     const lost = this.#session(op.session);
     if (lost !== undefined) return lost;
     const { tables, partition } = this.#scope;
@@ -196,7 +199,7 @@ export class Decision {
     return { code: "FENCED", message, details: { queue: op.queue, seq: op.seq, token: op.token } };
   }
 
-  #enqueue(op: QueueEnqueue): Verdict {
+  #enqueue(op: QueueEnqueue): Judged {
     if (this.#isForced) return undefined;
     const { tables, partition } = this.#scope;
     const queue = tables.queueByName(partition.no, op.queue);
@@ -212,7 +215,7 @@ export class Decision {
   }
 
   /** Counts the job that the op adds. */
-  #room(op: QueueEnqueue): Verdict {
+  #room(op: QueueEnqueue): Judged {
     const { tables, partition } = this.#scope;
     const queue = tables.queueByName(partition.no, op.queue);
     const { maxWaiting } = this.#waiting.config(op.queue, queue);
@@ -223,8 +226,8 @@ export class Decision {
   }
 
   /** The id is taken: by the same add, or by another. */
-  #repeat(op: QueueEnqueue, existing: Data | typeof REPLACED): Verdict {
-    if (existing !== REPLACED && !isSame(existing, op.payload)) return taken(op);
+  #repeat(op: QueueEnqueue, existing: Data | typeof REPLACED): Judged {
+    if (existing !== REPLACED && !isSameData(existing, op.payload)) return idTaken(op);
     // A purge may have had the job, so that this adds it anew.
     return this.#waiting.hasPurged(op.queue) ? this.#room(op) : undefined;
   }
@@ -239,13 +242,14 @@ export class Decision {
   }
 
   #jobOf(op: QueueEnqueue, queue: QueueRow): JobRow | undefined {
-    const job = this.#scope.tables.jobById(queue.no, op.id);
+    const { tables, nowMs } = this.#scope;
+    const job = tables.jobById(queue.no, op.id);
     if (job === undefined || this.#waiting.isGone(op.queue, job.seq)) return undefined;
-    return overRow(this.#scope, job) === undefined ? job : undefined;
+    return overRow(tables, job, nowMs) === undefined ? job : undefined;
   }
 
   /** The verdict on a repeat of a dedupe key that adds no job; null: it adds one. */
-  #standing(op: QueueEnqueue, queue: QueueRow | undefined): Verdict | null {
+  #standing(op: QueueEnqueue, queue: QueueRow | undefined): Judged | null {
     const { dedupe } = op;
     if (dedupe === null) return null;
     const place = `${op.queue}\n${dedupe.key}`;
@@ -266,7 +270,7 @@ export class Decision {
     return null;
   }
 
-  #again(op: QueueEnqueue, { seq, payload }: JobRow): Verdict | null {
+  #again(op: QueueEnqueue, { seq, payload }: JobRow): Judged | null {
     return this.#waiting.isGone(op.queue, seq) ? null : this.#repeat(op, payload);
   }
 }
@@ -288,22 +292,12 @@ const DELETED: Written = Object.freeze({ value: null, session: null });
 const REPLACED = Symbol("replaced");
 
 /** From a newer library, through a file or a wire that it shares with this one. */
-function unknown(op: { readonly op: string }): Verdict {
+function unknown(op: { readonly op: string }): Judged {
   const message = `Expected an op that this version of Holdfast knows, got "${op.op}": use the version that wrote it, or a newer one, in every process of this store`;
   return { code: "INCOMPATIBLE", message, details: { op: op.op } };
 }
 
-function full(op: QueueEnqueue, waiting: number, maxWaiting: number): Verdict {
+function full(op: QueueEnqueue, waiting: number, maxWaiting: number): Judged {
   const message = `Queue "${op.queue}" holds ${waiting} waiting jobs, its limit is ${maxWaiting}: try again when workers have caught up`;
   return { code: "OVERLOADED", message, details: { queue: op.queue, waiting, maxWaiting } };
-}
-
-function taken(op: QueueEnqueue): Verdict {
-  const message = `Expected job "${op.id}" of queue "${op.queue}" to be new or the same, found one with another payload: use another id`;
-  return { code: "ALREADY_EXISTS", message, details: { queue: op.queue, id: op.id } };
-}
-
-function isSame(a: Data, b: Data): boolean {
-  if (typeof a === "string" || typeof b === "string") return a === b;
-  return Buffer.compare(a, b) === 0;
 }

@@ -5,18 +5,19 @@
  *
  * Cost: O(log n) per op in the tables; per commit a handful of reads besides.
  */
-import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Channel } from "../../../store/driver.ts";
-import type { Group, GroupResult, Op, OpResult, Refusal } from "../../../store/ops.ts";
+import { refusalError } from "../../../store/group.ts";
+import type { Group, GroupResult, Op, OpResult } from "../../../store/ops.ts";
 import { claim } from "./claim.ts";
 import { Decision } from "./decide.ts";
 import * as kv from "./kv-ops.ts";
 import * as queue from "./queue-ops.ts";
 import { Commit, Scope, unwritten } from "./scope.ts";
 import type { Message } from "./scope.ts";
+import { partitionMoved } from "./refusals.ts";
 import { endSession, openSession, reap, renewSession } from "./session-ops.ts";
-import type { PartitionRow, Tables } from "./tables.ts";
+import type { Tables } from "./tables.ts";
 
 export interface CommitOutcome {
   readonly results: readonly GroupResult[];
@@ -42,7 +43,7 @@ export function runCommit(
   for (const group of intake) {
     const result = runGroup(commit, group, true);
     // A newer library's op: whoever knows it takes it in, and until then it must not get lost.
-    if (!result.ok && result.refusal.code === "INCOMPATIBLE") throw refused(result.refusal);
+    if (!result.ok && result.refusal.code === "INCOMPATIBLE") throw refusalError(result.refusal);
     invariant(result.ok, "a group that was taken in can't be refused", result);
   }
   const results = groups.map((group) => runGroup(commit, group, false));
@@ -53,24 +54,16 @@ export function runCommit(
 
 function runGroup(commit: Commit, group: Group, isForced: boolean): GroupResult {
   const partition = commit.tables.partitionByName(group.partition) ?? unwritten(group.partition);
-  if (partition.isSealed && !isForced) return { ok: false, refusal: sealed(partition) };
+  if (partition.isSealed && !isForced) {
+    const { name, movedTo } = partition;
+    return { ok: false, refusal: { index: 0, ...partitionMoved(name, movedTo) } };
+  }
   const scope = new Scope(commit, partition);
   const refusal = new Decision(scope, group.ops, isForced).judge();
   if (refusal !== undefined) return { ok: false, refusal };
   const results: OpResult[] = [];
   for (const op of group.ops) results.push(write(scope, op));
   return { ok: true, revision: scope.endRevision, results };
-}
-
-function refused({ code, message, details = {} }: Refusal): HoldfastError {
-  return new HoldfastError(code, message, { outcome: "not-applied", details });
-}
-
-function sealed(partition: PartitionRow): Refusal {
-  const { name, movedTo } = partition;
-  const place = movedTo === null ? "" : ` to ${movedTo}`;
-  const message = `Partition "${name}" was sealed and moved${place}: open the store there`;
-  return { index: 0, code: "MOVED", message, details: { partition: name, movedTo } };
 }
 
 function write(scope: Scope, op: Op): OpResult {

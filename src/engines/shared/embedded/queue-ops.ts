@@ -30,7 +30,7 @@ import {
   makeReady,
 } from "./placement.ts";
 import type { Scope } from "./scope.ts";
-import type { FinishedRow, JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
+import type { FinishedRow, JobRow, LeaseRow, MarkRow, QueueRow, Tables } from "./tables.ts";
 
 function openQueue(scope: Scope, name: string): QueueRow {
   const partition = scope.madePartition;
@@ -41,9 +41,9 @@ function openQueue(scope: Scope, name: string): QueueRow {
 }
 
 /** The finished row of a job whose time is up: the job is gone, removed or not. */
-export function overRow(scope: Scope, job: JobRow): FinishedRow | undefined {
-  const row = scope.tables.finished(job.queue, job.seq);
-  return row !== undefined && row.expiresMs <= scope.nowMs ? row : undefined;
+export function overRow(tables: Tables, job: JobRow, nowMs: number): FinishedRow | undefined {
+  const row = tables.finished(job.queue, job.seq);
+  return row !== undefined && row.expiresMs <= nowMs ? row : undefined;
 }
 
 export function configure(scope: Scope, op: QueueConfigure): null {
@@ -60,7 +60,7 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
   const queue = openQueue(scope, op.queue);
   if (!op.isFresh) {
     const existing = scope.tables.jobById(queue.no, op.id);
-    const over = existing === undefined ? undefined : overRow(scope, existing);
+    const over = existing === undefined ? undefined : overRow(scope.tables, existing, scope.nowMs);
     if (over !== undefined) removeFinished(scope, queue, over);
     else if (existing !== undefined) return { id: op.id, seq: existing.seq, status: "exists" };
   }

@@ -19,6 +19,7 @@ import type {
 } from "../../../store/driver.ts";
 import type { JobState, JobView, QueueView, SessionView } from "../../../store/ops.ts";
 import { entryOf, isLive, liveKv } from "./kv-ops.ts";
+import { overRow } from "./queue-ops.ts";
 import type { FinishedState, JobRow, JournalEntry, LeaseRow, QueueRow, Tables } from "./tables.ts";
 
 /**
@@ -50,7 +51,7 @@ export function runRead(tables: Tables, read: Read, nowMs: number): ReadResult {
       const queue = tables.queueByName(partition, read.queue);
       return read.ids.map((id) => {
         const job = queue === undefined ? undefined : tables.jobById(queue.no, id);
-        if (job === undefined || isOver(tables, job, nowMs)) return null;
+        if (job === undefined || overRow(tables, job, nowMs) !== undefined) return null;
         return viewOf(tables, queue as QueueRow, job);
       });
     }
@@ -81,12 +82,6 @@ function listKv(tables: Tables, partition: number, read: ListKv, nowMs: number):
   const hasMore = rows.length > read.limit;
   const revision = partition === 0 ? 0 : tables.partitionByNo(partition).revision;
   return { entries: hasMore ? rows.slice(0, read.limit) : rows, revision, hasMore };
-}
-
-/** True for a finished job whose time is up: it is gone, removed or not. */
-function isOver(tables: Tables, job: JobRow, nowMs: number): boolean {
-  const finished = tables.finished(job.queue, job.seq);
-  return finished !== undefined && finished.expiresMs <= nowMs;
 }
 
 /** The job as it stands: a finished row or a lease overrides the body's own state. */
@@ -221,7 +216,7 @@ function queueChanges(
   const { last, cursor } = lastStates(rows, queue, read);
   const changes = [...last].flatMap(([seq, { state, revision: at }]) => {
     const job = tables.job(queue, seq);
-    if (job === undefined || isOver(tables, job, nowMs)) return [];
+    if (job === undefined || overRow(tables, job, nowMs) !== undefined) return [];
     return [{ id: job.id, seq, state, revision: at }];
   });
   return { changes, cursor, isResync: false };

@@ -9,7 +9,7 @@
 import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
 import { checkInteger, checkOneOf } from "../../../core/options.ts";
-import type { ExportPage, ExportRecord } from "../../../store/driver.ts";
+import type { ExportPage, ExportRecord, Seal } from "../../../store/driver.ts";
 import { IMPORT_SESSION, viewOf } from "./read.ts";
 import { checkNames, checkShapes, refuse, shifted } from "./records.ts";
 import type { JobRow, PartitionRow, QueueRow, SessionRow, Tables, WaitingState } from "./tables.ts";
@@ -389,11 +389,7 @@ function placeImported(
   tables.saveKey(row);
 }
 
-export function sealPartition(
-  tables: Tables,
-  name: string,
-  seal: { readonly isSealed: boolean; readonly movedTo: string | null },
-): void {
+export function sealPartition(tables: Tables, name: string, seal: Seal): void {
   const partition = tables.partitionByName(name) ?? tables.createPartition(name);
   partition.isSealed = seal.isSealed;
   partition.movedTo = seal.movedTo;
