@@ -23,4 +23,6 @@ function kvConformance(options: ConformanceOptions): void;
 
 function queueConformance(options: ConformanceOptions): void;
 
+function runsConformance(options: ConformanceOptions): void;
+
 function storeConformance(options: ConformanceOptions): void;

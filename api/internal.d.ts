@@ -21,7 +21,7 @@ abstract class Lifetime implements AsyncDisposable {
 type LifetimeState = "running" | "draining" | "closed";
 
 // src/engines/memory/queue-tables.d.ts
-class QueueTables {
+class QueueTables extends RunTables {
     #private;
     queueByName(partition: number, name: string): QueueRow | undefined;
     queueByNo(no: number): QueueRow | undefined;
@@ -76,6 +76,19 @@ class QueueTables {
         readonly kind: string;
         readonly name: string;
     } | null, limit: number): MarkRow[];
+}
+
+// src/engines/memory/run-tables.d.ts
+class RunTables {
+    #private;
+    lastRecord(queue: number, seq: number): number;
+    insertRecord(row: RecordRow): void;
+    records(queue: number, seq: number, after: number, limit: number): RecordRow[];
+    lastEvent(queue: number, seq: number): number;
+    eventById(queue: number, seq: number, id: string): EventRow | undefined;
+    insertEvent(row: EventRow): void;
+    events(queue: number, seq: number, after: number, limit: number): EventRow[];
+    deleteRun(queue: number, seq: number): void;
 }
 
 // src/engines/memory/tables.d.ts
@@ -148,6 +161,12 @@ interface Counts {
 }
 
 // src/engines/shared/embedded/tables.d.ts
+interface EventRow extends RunEvent {
+    readonly queue: number;
+    readonly seq: number;
+}
+
+// src/engines/shared/embedded/tables.d.ts
 interface FinishedOver {
     readonly queue: number;
     readonly state: FinishedState;
@@ -188,6 +207,7 @@ interface JobRow {
     readonly trace: string | null;
     hasStarted?: boolean;
     isReplaced?: boolean;
+    isSuspended?: boolean;
 }
 
 // src/engines/shared/embedded/tables.d.ts
@@ -253,6 +273,12 @@ interface QueueRow {
     isPaused: boolean;
     rateMs: number;
     readonly counts: Counts;
+}
+
+// src/engines/shared/embedded/tables.d.ts
+interface RecordRow extends RunRecord {
+    readonly queue: number;
+    readonly seq: number;
 }
 
 // src/engines/shared/embedded/tables.d.ts
@@ -332,6 +358,14 @@ interface Tables {
         kind: string;
         name: string;
     } | null, limit: number): MarkRow[];
+    lastRecord(queue: number, seq: number): number;
+    insertRecord(row: RecordRow): void;
+    records(queue: number, seq: number, after: number, limit: number): RecordRow[];
+    lastEvent(queue: number, seq: number): number;
+    eventById(queue: number, seq: number, id: string): EventRow | undefined;
+    insertEvent(row: EventRow): void;
+    events(queue: number, seq: number, after: number, limit: number): EventRow[];
+    deleteRun(queue: number, seq: number): void;
     session(partition: number, id: string): SessionRow | undefined;
     sessionByNo(no: number): SessionRow | undefined;
     createSession(row: Omit<SessionRow, "no">): SessionRow;
@@ -743,7 +777,89 @@ interface WorldOptions {
 }
 
 // src/store/driver.d.ts
+interface ReadRun {
+    readonly read: "runs.journal";
+    readonly partition: string;
+    readonly queue: string;
+    readonly seq: number;
+    readonly afterRecord: number;
+    readonly afterEvent: number;
+    readonly limit: number;
+}
+
+// src/store/driver.d.ts
+interface RunPage {
+    readonly records: readonly RunRecord[];
+    readonly events: readonly RunEvent[];
+    readonly hasMore: boolean;
+}
+
+// src/store/driver.d.ts
 interface Seal {
     readonly isSealed: boolean;
     readonly movedTo: string | null;
+}
+
+// src/store/run-ops.d.ts
+interface RecordInput {
+    readonly key: string;
+    readonly data: Data;
+    readonly delayMs: number | null;
+}
+
+// src/store/run-ops.d.ts
+interface RunEvent {
+    readonly no: number;
+    readonly event: string;
+    readonly data: Data;
+    readonly id: string | null;
+    readonly atMs: number;
+}
+
+// src/store/run-ops.d.ts
+interface RunRecord {
+    readonly no: number;
+    readonly key: string;
+    readonly data: Data;
+    readonly atMs: number;
+    readonly dueMs: number | null;
+}
+
+// src/store/run-ops.d.ts
+interface RunState {
+    readonly lastRecord: number;
+    readonly lastEvent: number;
+    readonly nowMs: number;
+}
+
+// src/store/run-ops.d.ts
+type RunsOp = RunsRecord | RunsSend;
+
+// src/store/run-ops.d.ts
+interface RunsRecord {
+    readonly op: "runs.record";
+    readonly queue: string;
+    readonly session: string;
+    readonly seq: number;
+    readonly token: number;
+    readonly after: number;
+    readonly records: readonly RecordInput[];
+    readonly isProgress: boolean;
+}
+
+// src/store/run-ops.d.ts
+interface RunsSend {
+    readonly op: "runs.send";
+    readonly queue: string;
+    readonly run: string;
+    readonly event: string;
+    readonly data: Data;
+    readonly id: string | null;
+    readonly isLenient: boolean;
+}
+
+// src/store/run-ops.d.ts
+interface Sent {
+    readonly no: number;
+    readonly status: "sent" | "exists" | "passed-over";
 }

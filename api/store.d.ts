@@ -58,6 +58,7 @@ interface ClaimedJob {
     readonly token: number;
     readonly waitedMs: number;
     readonly trace: string | null;
+    readonly run?: RunState | undefined;
 }
 
 interface Clock {
@@ -164,9 +165,19 @@ type ExportRecord = {
     readonly holdsKey: boolean;
     readonly hasStarted: boolean;
     readonly isReplaced: boolean;
+    readonly isSuspended: boolean;
     readonly expiresMs: number | null;
     readonly trace: string | null;
-};
+}
+ | ({
+    readonly record: "run-record";
+    readonly queue: string;
+    readonly seq: number;
+} & RunRecord) | ({
+    readonly record: "run-event";
+    readonly queue: string;
+    readonly seq: number;
+} & RunEvent);
 
 interface Group {
     readonly partition: string;
@@ -277,6 +288,10 @@ const LIMITS: {
     readonly payloadBytes: 1048576;
     readonly resultBytes: 1048576;
     readonly progressBytes: 16384;
+    readonly recordBytes: 1048576;
+    readonly recordKeyChars: 400;
+    readonly recordsPerOp: 1000;
+    readonly runEvents: 10000;
     readonly messageBytes: 65536;
     readonly errorChars: 2000;
     readonly idChars: 200;
@@ -336,9 +351,9 @@ class ManualClock implements Clock {
     advance(byMs: number): Promise<void>;
 }
 
-type Op = KvOp | QueueOp | SessionOp | BusPublish;
+type Op = KvOp | QueueOp | RunsOp | SessionOp | BusPublish;
 
-type OpResult<O extends Op = Op> = O extends KvGet ? KvEntry | null : O extends KvAdd ? number : O extends KvDelete ? boolean : O extends QueueEnqueue ? Enqueued : O extends QueueClaim ? Claimed : O extends QueueSettle ? JobState : O extends QueueCancel ? Cancelled : O extends QueueRedrive | QueuePurge ? Affected : O extends SessionRenew ? Renewed : null;
+type OpResult<O extends Op = Op> = O extends KvGet ? KvEntry | null : O extends KvAdd ? number : O extends KvDelete ? boolean : O extends QueueEnqueue ? Enqueued : O extends QueueClaim ? Claimed : O extends QueueSettle ? JobState : O extends QueueCancel ? Cancelled : O extends QueueRedrive | QueuePurge ? Affected : O extends SessionRenew ? Renewed : O extends RunsRecord ? RunState : O extends RunsSend ? Sent : null;
 
 type OpsOf<P extends readonly Placed[]> = {
     readonly [I in keyof P]: P[I]["op"];
@@ -446,6 +461,8 @@ interface QueueSettle {
     readonly token: number;
     readonly outcome: SettleOutcome;
     readonly isUnstarted?: boolean | undefined;
+    readonly untilMs?: number | null | undefined;
+    readonly seen?: number | undefined;
     readonly result: Data | null;
     readonly error: string | null;
     readonly delayMs: number;
@@ -472,7 +489,7 @@ interface RateConfig {
     readonly isPerKey: boolean;
 }
 
-type Read = ReadKv | ListKv | ReadJobs | ListJobs | ReadQueues | ReadQueueChanges | ReadSessions | ReadStore;
+type Read = ReadKv | ListKv | ReadJobs | ListJobs | ReadQueues | ReadQueueChanges | ReadRun | ReadSessions | ReadStore;
 
 interface ReadJobs {
     readonly read: "queue.get";
@@ -501,7 +518,7 @@ interface ReadQueues {
     readonly queues: readonly string[] | null;
 }
 
-type ReadResult<R extends Read = Read> = R extends ReadKv ? readonly (KvEntry | null)[] : R extends ListKv ? KvPage : R extends ReadJobs ? readonly (JobView | null)[] : R extends ListJobs ? JobPage : R extends ReadQueues ? readonly QueueView[] : R extends ReadQueueChanges ? QueueChanges : R extends ReadSessions ? readonly SessionView[] : StoreInfo;
+type ReadResult<R extends Read = Read> = R extends ReadKv ? readonly (KvEntry | null)[] : R extends ListKv ? KvPage : R extends ReadJobs ? readonly (JobView | null)[] : R extends ListJobs ? JobPage : R extends ReadQueues ? readonly QueueView[] : R extends ReadQueueChanges ? QueueChanges : R extends ReadRun ? RunPage | null : R extends ReadSessions ? readonly SessionView[] : StoreInfo;
 
 interface ReadSessions {
     readonly read: "session.list";
@@ -595,7 +612,7 @@ interface SessionView {
     readonly leases: number;
 }
 
-type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "released";
+type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "released" | "suspended";
 
 class Store extends Lifetime implements SessionHost {
     #private;

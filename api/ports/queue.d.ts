@@ -76,6 +76,7 @@ interface QueueOps {
 
 interface QueueOptions {
     readonly partition?: string | undefined;
+    readonly isReserved?: boolean | undefined;
 }
 
 interface QueueRules extends Partial<Omit<QueueConfig, "rate">> {

@@ -2,6 +2,7 @@
 import { Bus } from "../ports/bus/index.ts";
 import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
+import { Runs } from "../ports/runs/index.ts";
 import { refuses, type Cases, type World } from "./kit.ts";
 
 const CALLS = {
@@ -13,6 +14,11 @@ const CALLS = {
     const queue = new Queue(await world.store(), "q");
     return [queue.add({ payload: "" }), queue.configure({}), queue.cancel("j"), queue.pause()];
   },
+  runs: async (world: World): Promise<readonly Promise<unknown>[]> => {
+    const runs = new Runs(await world.store(), "r");
+    // Its start is a job's add: the queue's to refuse.
+    return [runs.send("a", { event: "e", data: "" })];
+  },
   bus: async (world: World): Promise<readonly Promise<unknown>[]> => {
     const bus = new Bus(await world.store());
     return [bus.publish("t", 1)];
@@ -20,7 +26,7 @@ const CALLS = {
 } as const;
 
 /** The suite of a port that the engine's capability record does not name. */
-export function absentCases(port: "kv" | "queue" | "bus"): Cases {
+export function absentCases(port: "kv" | "queue" | "runs" | "bus"): Cases {
   return {
     [`An engine that does not serve ${port} refuses its ops with \`UNSUPPORTED\`.`]: async (
       world,

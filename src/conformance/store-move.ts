@@ -34,6 +34,10 @@ function movedBack(record: ExportRecord, byMs: number): ExportRecord {
       const value = record.kind === "rate" ? back(record.value) : record.value;
       return { ...record, value, expiresMs: back(record.expiresMs) };
     }
+    case "run-record":
+      return { ...record, atMs: back(record.atMs), dueMs: back(record.dueMs) };
+    case "run-event":
+      return { ...record, atMs: back(record.atMs) };
     case "job": {
       const { createdMs, dueMs, finishedMs } = record.view;
       const times = {
@@ -41,7 +45,9 @@ function movedBack(record: ExportRecord, byMs: number): ExportRecord {
         finishedMs: back(finishedMs),
       };
       const view = { ...record.view, ...times };
-      return { ...record, view, at: back(record.at), expiresMs: back(record.expiresMs) };
+      // What no time makes due stays where it is.
+      const at = record.isSuspended && dueMs === null ? record.at : back(record.at);
+      return { ...record, view, at, expiresMs: back(record.expiresMs) };
     }
   }
 }

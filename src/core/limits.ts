@@ -15,6 +15,14 @@ export const LIMITS = {
   resultBytes: 1_048_576,
   /** A job's progress value, in UTF-8 bytes. */
   progressBytes: 16_384,
+  /** One record of a run's journal, and one event, in UTF-8 bytes. */
+  recordBytes: 1_048_576,
+  /** The key of a record, in characters: it names what it records. */
+  recordKeyChars: 400,
+  /** Records that one op may append. */
+  recordsPerOp: 1_000,
+  /** Events of one run that are kept; more are refused with `LIMITED`. */
+  runEvents: 10_000,
   /** A message on the bus, in UTF-8 bytes. */
   messageBytes: 65_536,
   /** A stored error text, in characters. */

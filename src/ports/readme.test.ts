@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { busCases } from "../conformance/bus.ts";
 import { kvCases } from "../conformance/kv.ts";
 import { queueCases } from "../conformance/queue.ts";
+import { runsCases } from "../conformance/runs.ts";
 import { storeCases } from "../conformance/store.ts";
 
 /** The numbered sentences of a README, in their order. */
@@ -19,6 +20,7 @@ describe("a README of guarantees and its suite say the same, in the same words a
   test.each([
     ["ports/kv", kvCases],
     ["ports/queue", queueCases],
+    ["ports/runs", runsCases],
     ["ports/bus", busCases],
     ["store", storeCases],
   ])("%s", (folder, cases) => {

@@ -17,6 +17,8 @@ import type {
   QueueConfig,
   QueueEnqueue,
   QueueView,
+  RunEvent,
+  RunRecord,
   SessionView,
 } from "./ops.ts";
 
@@ -93,6 +95,25 @@ export interface QueueChanges {
    */
   readonly isResync: boolean;
 }
+/**
+ * The journal and the events of a run by its number, each after a number and in order; null where
+ * there is no such run.
+ */
+export interface ReadRun {
+  readonly read: "runs.journal";
+  readonly partition: string;
+  readonly queue: string;
+  readonly seq: number;
+  readonly afterRecord: number;
+  readonly afterEvent: number;
+  readonly limit: number;
+}
+export interface RunPage {
+  readonly records: readonly RunRecord[];
+  readonly events: readonly RunEvent[];
+  /** True: one of the two goes on. */
+  readonly hasMore: boolean;
+}
 export interface ReadSessions {
   readonly read: "session.list";
   readonly partition: string;
@@ -118,6 +139,7 @@ export type Read =
   | ListJobs
   | ReadQueues
   | ReadQueueChanges
+  | ReadRun
   | ReadSessions
   | ReadStore;
 
@@ -133,9 +155,11 @@ export type ReadResult<R extends Read = Read> = R extends ReadKv
           ? readonly QueueView[]
           : R extends ReadQueueChanges
             ? QueueChanges
-            : R extends ReadSessions
-              ? readonly SessionView[]
-              : StoreInfo;
+            : R extends ReadRun
+              ? RunPage | null
+              : R extends ReadSessions
+                ? readonly SessionView[]
+                : StoreInfo;
 
 // ---------------------------------------------------------------- watch, hints
 
@@ -227,9 +251,14 @@ export type ExportRecord =
       readonly hasStarted: boolean;
       /** Its payload is not the one that it was added with. */
       readonly isReplaced: boolean;
+      /** A scheduled run that an event wakes before its time. */
+      readonly isSuspended: boolean;
       readonly expiresMs: number | null;
       readonly trace: string | null;
-    };
+    }
+  /** Of the run that a job's record named before. */
+  | ({ readonly record: "run-record"; readonly queue: string; readonly seq: number } & RunRecord)
+  | ({ readonly record: "run-event"; readonly queue: string; readonly seq: number } & RunEvent);
 
 export interface ExportPage {
   readonly records: readonly ExportRecord[];

@@ -85,6 +85,13 @@ function opBytes(op: Op): number {
       return 64 + dataBytes(op.value);
     case "bus.publish":
       return 64 + dataBytes(op.message);
+    case "runs.record":
+      return op.records.reduce(
+        (sum, each) => sum + 64 + each.key.length + dataBytes(each.data),
+        64,
+      );
+    case "runs.send":
+      return 64 + op.event.length + dataBytes(op.data);
     case "queue.redrive":
       return 64 + (op.ids?.length ?? 0) * 32;
     default:

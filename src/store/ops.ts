@@ -8,6 +8,19 @@
  */
 import type { Data } from "../core/codec.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import type { RunsOp, RunsRecord, RunsSend, RunState, Sent } from "./run-ops.ts";
+
+export { RUN_QUEUE } from "./run-ops.ts";
+export type {
+  RecordInput,
+  RunEvent,
+  RunRecord,
+  RunsOp,
+  RunsRecord,
+  RunsSend,
+  RunState,
+  Sent,
+} from "./run-ops.ts";
 
 // ---------------------------------------------------------------- kv
 
@@ -179,6 +192,8 @@ export interface ClaimedJob {
   /** Since it could first have been claimed. */
   readonly waitedMs: number;
   readonly trace: string | null;
+  /** Of a run alone. */
+  readonly run?: RunState | undefined;
 }
 export interface Claimed {
   readonly jobs: readonly ClaimedJob[];
@@ -186,14 +201,16 @@ export interface Claimed {
   readonly nextMs: number | null;
 }
 
-export type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "released";
+export type SettleOutcome = "completed" | "retry" | "dead" | "cancelled" | "released" | "suspended";
 
 /**
  * Ends a lease. Refused with `LEASE_LOST` if the session has ended, with `FENCED` if the job is no
  * longer held under the token.
  * `retry` counts a failed attempt and waits `delayMs`, keeping its key's place if `holdsKey`;
  * `released` counts nothing and goes back to where it was, and unless `isUnstarted` its payload is
- * no longer replaced by dedupe keys; a `retry` of a job whose cancel was asked becomes `cancelled`.
+ * no longer replaced by dedupe keys; `suspended` waits until `untilMs`, or an event after `seen`,
+ * and starts the counts of attempts and deliveries again; a `retry` or `suspended` of a job whose
+ * cancel was asked becomes `cancelled`.
  */
 export interface QueueSettle {
   readonly op: "queue.settle";
@@ -204,6 +221,10 @@ export interface QueueSettle {
   readonly outcome: SettleOutcome;
   /** Of `released`: nothing of the job ran since it was claimed. Left out: something may have. */
   readonly isUnstarted?: boolean | undefined;
+  /** Of `suspended`: by the store's clock; null or left out: until an event comes. */
+  readonly untilMs?: number | null | undefined;
+  /** Of `suspended`: the last event that the holder knows. Left out: none. */
+  readonly seen?: number | undefined;
   readonly result: Data | null;
   readonly error: string | null;
   readonly delayMs: number;
@@ -367,7 +388,7 @@ export interface BusPublish {
 
 // ---------------------------------------------------------------- groups
 
-export type Op = KvOp | QueueOp | SessionOp | BusPublish;
+export type Op = KvOp | QueueOp | RunsOp | SessionOp | BusPublish;
 
 /** What an op of this kind gives back; null where there is nothing to say. */
 export type OpResult<O extends Op = Op> = O extends KvGet
@@ -388,7 +409,11 @@ export type OpResult<O extends Op = Op> = O extends KvGet
                 ? Affected
                 : O extends SessionRenew
                   ? Renewed
-                  : null;
+                  : O extends RunsRecord
+                    ? RunState
+                    : O extends RunsSend
+                      ? Sent
+                      : null;
 
 /** All or nothing, in one partition. */
 export interface Group {

@@ -16,6 +16,7 @@ import { ManualClock } from "../../src/core/clock.ts";
 import { memory, MemoryState } from "../../src/engines/memory/index.ts";
 import type { KvChanges, StoreDriver } from "../../src/store/driver.ts";
 import type { ClaimedJob, Group, KvEntry, Op } from "../../src/store/ops.ts";
+import { runsControls } from "./controls-runs.ts";
 import { OpsChanged, ReadsChanged, ResultsChanged, Through, withClaims } from "./broken.ts";
 
 /** Called for each state; gives what breaks its handles. */
@@ -259,6 +260,7 @@ const store = storeConformance;
 const bus = busConformance;
 
 const controls: readonly Control[] = [
+  ...runsControls,
   {
     fault: "drops fencing",
     suite: queue,

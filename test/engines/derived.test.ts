@@ -7,6 +7,7 @@ import {
   busConformance,
   kvConformance,
   queueConformance,
+  runsConformance,
   storeConformance,
   type ConformanceOptions,
   type Fixture,
@@ -76,6 +77,7 @@ for (const capabilities of [small, silent, without]) {
   describe(capabilities.engine, () => {
     describe("kv", () => kvConformance(options));
     describe("queue", () => queueConformance(options));
+    describe("runs", () => runsConformance(options));
     describe("bus", () => busConformance(options));
     if (capabilities !== without) describe("store", () => storeConformance(options));
   });

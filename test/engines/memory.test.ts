@@ -4,6 +4,7 @@ import {
   busConformance,
   kvConformance,
   queueConformance,
+  runsConformance,
   storeConformance,
   type ConformanceOptions,
   type Fixture,
@@ -35,6 +36,7 @@ for (const create of [manual, real]) {
     describe("store", () => storeConformance(options));
     describe("kv", () => kvConformance(options));
     describe("queue", () => queueConformance(options));
+    describe("runs", () => runsConformance(options));
     describe("bus", () => busConformance(options));
   });
 }

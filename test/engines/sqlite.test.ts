@@ -4,6 +4,7 @@ import {
   busConformance,
   kvConformance,
   queueConformance,
+  runsConformance,
   storeConformance,
   type ConformanceOptions,
 } from "../../src/conformance/index.ts";
@@ -15,4 +16,5 @@ const options: ConformanceOptions = { test, create, capabilities };
 describe("store", () => storeConformance(options));
 describe("kv", () => kvConformance(options));
 describe("queue", () => queueConformance(options));
+describe("runs", () => runsConformance(options));
 describe("bus", () => busConformance(options));

@@ -35,7 +35,7 @@ import { MemoryTables } from "./tables.ts";
 const CAPABILITIES: Capabilities = Object.freeze<Capabilities>({
   engine: "memory",
   atomic: "store",
-  ports: ["kv", "queue", "bus"],
+  ports: ["kv", "queue", "runs", "bus"],
   isPersistent: false,
   isShared: false,
   joinsUserTransaction: false,

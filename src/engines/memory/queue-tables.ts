@@ -14,6 +14,7 @@ import type {
   WaitingState,
 } from "../shared/embedded/tables.ts";
 import type { QueueConfig } from "../../store/ops.ts";
+import { RunTables } from "./run-tables.ts";
 import { ExpiryIndex, SortedMap } from "./sorted.ts";
 
 type Place = readonly [at: number, seq: number];
@@ -93,7 +94,7 @@ function takeFirst(
   return taken;
 }
 
-export class QueueTables {
+export class QueueTables extends RunTables {
   readonly #queues = new Map<number, Queue>();
   readonly #byName = new Map<string, QueueRow>();
   /** Leases by session number, then job number. */

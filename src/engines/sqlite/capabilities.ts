@@ -8,7 +8,7 @@ import type { Capabilities } from "../../store/capabilities.ts";
 export const CAPABILITIES: Capabilities = Object.freeze<Capabilities>({
   engine: "sqlite",
   atomic: "store",
-  ports: ["kv", "queue", "bus"],
+  ports: ["kv", "queue", "runs", "bus"],
   isPersistent: true,
   isShared: true,
   joinsUserTransaction: true,

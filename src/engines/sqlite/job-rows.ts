@@ -14,17 +14,19 @@ export const WAITING: Readonly<Record<WaitingState, number>> = Object.freeze({
 });
 const WAITING_STATES: readonly WaitingState[] = ["ready", "scheduled", "blocked"];
 
-// Three facts in one column: most jobs have none of them, and a column costs every insert.
+// Four facts in one column: most jobs have none of them, and a column costs every insert.
 const HOLDS_KEY = 1;
 const HAS_STARTED = 2;
 /** Set when a later add of its dedupe key has put another payload into the job. */
 export const REPLACED = 4;
+const SUSPENDED = 8;
 
-export function flagsOf({ holdsKey, hasStarted, isReplaced }: JobRow): number {
+export function flagsOf({ holdsKey, hasStarted, isReplaced, isSuspended }: JobRow): number {
   return (
     (holdsKey ? HOLDS_KEY : 0) +
     (hasStarted === true ? HAS_STARTED : 0) +
-    (isReplaced === true ? REPLACED : 0)
+    (isReplaced === true ? REPLACED : 0) +
+    (isSuspended === true ? SUSPENDED : 0)
   );
 }
 
@@ -52,6 +54,7 @@ export class StoredJob implements JobRow {
   readonly trace: string | null;
   hasStarted: boolean;
   isReplaced: boolean;
+  isSuspended: boolean;
   readonly #storedPayload: Data;
 
   constructor(columns: JobColumns) {
@@ -63,6 +66,7 @@ export class StoredJob implements JobRow {
     this.holdsKey = (flags & HOLDS_KEY) !== 0;
     this.hasStarted = (flags & HAS_STARTED) !== 0;
     this.isReplaced = (flags & REPLACED) !== 0;
+    this.isSuspended = (flags & SUSPENDED) !== 0;
     this.attempts = columns[5];
     this.lost = columns[6];
     this.priority = columns[7];
@@ -167,6 +171,12 @@ export class KnownJob implements JobRow {
   }
   set isReplaced(value: boolean) {
     this.#row.isReplaced = value;
+  }
+  get isSuspended(): boolean {
+    return this.#row.isSuspended;
+  }
+  set isSuspended(value: boolean) {
+    this.#row.isSuspended = value;
   }
   get error(): string | null {
     return this.#row.error;

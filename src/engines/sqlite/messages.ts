@@ -51,6 +51,10 @@ function opHasBytes(op: Op): boolean {
       return isBytes(op.value);
     case "bus.publish":
       return isBytes(op.message);
+    case "runs.record":
+      return op.records.some(({ data }) => isBytes(data));
+    case "runs.send":
+      return isBytes(op.data);
     default:
       return false;
   }

@@ -1,6 +1,6 @@
 /**
  * The embedded engines' tables over SQLite: all of `Tables` in one object, in layers by topic
- * (directory, keys, jobs, leases, and here the journal and the bus). The layers share one
+ * (directory, keys, jobs, leases, runs, and here the journal and the bus). The layers share one
  * transaction: `begin`, then reads and changes, then `end`, which writes what was put off. The
  * writer commits or rolls back around it, and calls `reset` when the caches may lie.
  *
@@ -13,7 +13,7 @@ import type { Data } from "../../core/codec.ts";
 import { LIMITS } from "../../core/limits.ts";
 import type { JournalEntry, Tables } from "../shared/embedded/tables.ts";
 import type { Database, Statement } from "./database.ts";
-import { LeaseTables } from "./lease-tables.ts";
+import { RunTables } from "./run-tables.ts";
 
 const APPEND = "INSERT INTO hf_journal (partition, revision, count, entries) VALUES (?, ?, ?, ?)";
 const JOURNAL =
@@ -33,7 +33,7 @@ const TRIM_BUS = "DELETE FROM hf_bus WHERE no <= ?";
 /** Messages kept for other processes; one that falls behind further misses some, as the bus may. */
 const BUS_ROWS = LIMITS.opsPerCommit;
 
-export class SqliteTables extends LeaseTables implements Tables {
+export class SqliteTables extends RunTables implements Tables {
   #hasPublished = false;
   readonly #append: Statement;
   readonly #journal: Statement;

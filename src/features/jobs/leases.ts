@@ -68,6 +68,7 @@ const STATE_AFTER: Readonly<Record<SettleOutcome, JobState>> = {
   dead: "dead",
   cancelled: "cancelled",
   released: "ready",
+  suspended: "scheduled",
 };
 
 const noop = (): void => {};

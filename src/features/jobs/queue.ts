@@ -115,7 +115,9 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     this.name = settings.name;
     this.#store = store;
     this.#settings = settings;
-    const queue = new Queue(store, settings.name, { partition: settings.partition });
+    const { partition, name: queueName } = settings;
+    // Only a feature of Holdfast can have made settings with such a name.
+    const queue = new Queue(store, queueName, { partition, isReserved: queueName.startsWith("$") });
     this.#queue = queue;
     const { config, name } = settings;
     this.#rules = new Rules(store, queue.partition, { op: "queue.configure", queue: name, config });

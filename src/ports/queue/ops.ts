@@ -298,7 +298,7 @@ export function purge(queue: string, state: Exclude<JobState, "leased">, max: nu
   return { op: "queue.purge", queue, state, max: checkInteger("max", max, 1, LIMITS.reapRows) };
 }
 
-/** A queue's name. */
-export function checkQueue(queue: string): string {
-  return checkName("queue", queue);
+/** A queue's name; one that begins with `$` is reserved. */
+export function checkQueue(queue: string, isReserved: boolean): string {
+  return isReserved ? checkText("queue", queue, LIMITS.nameChars) : checkName("queue", queue);
 }

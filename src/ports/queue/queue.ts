@@ -44,6 +44,8 @@ import type { JobInput, QueueRules, Receipt, Settlement } from "./ops.ts";
 export interface QueueOptions {
   /** A partition of the namespace; default: the namespace's own. */
   readonly partition?: string | undefined;
+  /** For Holdfast's own queues: the name may begin with `$`. Default false. */
+  readonly isReserved?: boolean | undefined;
 }
 
 export interface SettleOptions extends Wait {
@@ -116,9 +118,9 @@ export class Queue {
   readonly op: QueueOps;
 
   constructor(store: Store, name: string, options: QueueOptions = {}) {
-    checkOptions("options", options, ["partition"]);
+    checkOptions("options", options, ["partition", "isReserved"]);
     this.store = store;
-    this.name = ops.checkQueue(name);
+    this.name = ops.checkQueue(name, options.isReserved === true);
     this.partition = store.partitionName(options.partition);
     this.op = this.#builders();
   }

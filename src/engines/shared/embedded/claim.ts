@@ -5,7 +5,8 @@
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type { Claimed, ClaimedJob, QueueClaim, RateConfig } from "../../../store/ops.ts";
-import { admit, makeReady, makeScheduled, rankOf } from "./placement.ts";
+import { admit, holdsRuns, makeReady, makeScheduled, rankOf } from "./placement.ts";
+import { runState } from "./run-ops.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
 
@@ -171,6 +172,7 @@ function lease(scope: Scope, queue: QueueRow, session: SessionRow, job: JobRow):
     token,
     waitedMs: Math.max(0, scope.nowMs - readySinceMs),
     trace: job.trace,
+    ...(holdsRuns(queue) && { run: runState(scope.tables, queue.no, job.seq, scope.nowMs) }),
   };
 }
 

@@ -10,17 +10,23 @@ import { dataBytes } from "../../../core/codec.ts";
 import type { Data } from "../../../core/codec.ts";
 import type {
   KvAdd,
+  KvDelete,
+  KvPut,
   Op,
   QueueEnqueue,
   QueueProgress,
   QueueSettle,
   Refusal,
+  RunsRecord,
+  RunsSend,
   SessionOpen,
 } from "../../../store/ops.ts";
 import { liveKv } from "./kv-ops.ts";
-import { overRow, standingJob } from "./queue-ops.ts";
+import { overRow } from "./placement.ts";
+import { standingJob } from "./queue-ops.ts";
 import { idTaken, isSameData } from "./refusals.ts";
 import type { Verdict } from "./refusals.ts";
+import { RunDecision } from "./run-decision.ts";
 import type { Scope } from "./scope.ts";
 import type { JobRow, QueueRow, SessionRow } from "./tables.ts";
 import { Waiting } from "./waiting.ts";
@@ -36,6 +42,7 @@ const KNOWN: Readonly<Record<Op["op"], true>> = {
   ...{ "queue.configure": true, "queue.enqueue": true, "queue.claim": true },
   ...{ "queue.settle": true, "queue.progress": true, "queue.cancel": true },
   ...{ "queue.redrive": true, "queue.pause": true, "queue.purge": true },
+  ...{ "runs.record": true, "runs.send": true },
   ...{ "session.open": true, "session.renew": true, "session.end": true, "bus.publish": true },
 };
 const OPS: ReadonlySet<string> = new Set(Object.keys(KNOWN));
@@ -63,12 +70,14 @@ export class Decision {
    */
   readonly #deduped = new Map<string, number | string>();
   readonly #waiting: Waiting;
+  readonly #runs: RunDecision;
 
   constructor(scope: Scope, ops: readonly Op[], isForced: boolean) {
     this.#scope = scope;
     this.#ops = ops;
     this.#isForced = isForced;
     this.#waiting = new Waiting(scope, ops);
+    this.#runs = new RunDecision(scope);
   }
 
   /** The first op that does not hold, or undefined. */
@@ -85,11 +94,8 @@ export class Decision {
       case "kv.check":
         return this.#check(op.key, op.revision);
       case "kv.put":
-        this.#written.set(op.key, { value: op.value, session: op.session ?? null });
-        return op.session === undefined ? undefined : this.#session(op.session);
       case "kv.delete":
-        this.#written.set(op.key, DELETED);
-        return undefined;
+        return this.#write(op);
       case "kv.add":
         return this.#add(op);
       case "queue.enqueue":
@@ -102,6 +108,9 @@ export class Decision {
       case "queue.settle":
       case "queue.progress":
         return this.#held(op);
+      case "runs.record":
+      case "runs.send":
+        return this.#run(op);
       case "session.open":
         return this.#open(op);
       case "session.end":
@@ -110,6 +119,12 @@ export class Decision {
         this.#waiting.note(op);
         return OPS.has(op.op) ? undefined : unknown(op);
     }
+  }
+
+  #write(op: KvPut | KvDelete): Judged {
+    const isPut = op.op === "kv.put";
+    this.#written.set(op.key, isPut ? { value: op.value, session: op.session ?? null } : DELETED);
+    return isPut && op.session !== undefined ? this.#session(op.session) : undefined;
   }
 
   #check(key: string, revision: number): Judged {
@@ -181,7 +196,7 @@ export class Decision {
     return undefined;
   }
 
-  #held(op: QueueSettle | QueueProgress): Judged {
+  #held(op: QueueSettle | QueueProgress | RunsRecord): Judged {
     const lost = this.#session(op.session);
     if (lost !== undefined) return lost;
     const { tables, partition } = this.#scope;
@@ -191,12 +206,18 @@ export class Decision {
     if (isIts && lease.queue === tables.queueByName(partition.no, op.queue)?.no) {
       if (op.op === "queue.settle") {
         this.#settled.add(op.seq);
+        this.#runs.settled(op);
         this.#waiting.settle(op, lease);
       }
       return undefined;
     }
     const message = `Job ${op.seq} of queue "${op.queue}" is not held under token ${op.token} any more: it was settled or went to another holder`;
     return { code: "FENCED", message, details: { queue: op.queue, seq: op.seq, token: op.token } };
+  }
+
+  #run(op: RunsRecord | RunsSend): Judged {
+    if (op.op === "runs.record") return this.#held(op) ?? this.#runs.record(op);
+    return this.#runs.send(op, this.#payloads.has(`${op.queue}\n${op.run}`));
   }
 
   #enqueue(op: QueueEnqueue): Judged {

@@ -13,6 +13,7 @@ import { claim } from "./claim.ts";
 import { Decision } from "./decide.ts";
 import * as kv from "./kv-ops.ts";
 import * as queue from "./queue-ops.ts";
+import * as runs from "./run-ops.ts";
 import { Commit, Scope, unwritten } from "./scope.ts";
 import type { Message } from "./scope.ts";
 import { partitionMoved } from "./refusals.ts";
@@ -117,5 +118,9 @@ function writeQueue(scope: Scope, op: Extract<Op, { queue: string }>): OpResult 
       return queue.pause(scope, op);
     case "queue.purge":
       return queue.purge(scope, op);
+    case "runs.record":
+      return runs.record(scope, op);
+    case "runs.send":
+      return runs.send(scope, op);
   }
 }

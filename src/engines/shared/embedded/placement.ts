@@ -8,15 +8,18 @@
  */
 import { invariant } from "../../../core/invariant.ts";
 import type { Data } from "../../../core/codec.ts";
+import { RUN_QUEUE } from "../../../store/ops.ts";
 import type { Scope } from "./scope.ts";
 import type {
   CountedState,
   FinishedPlace,
+  FinishedRow,
   FinishedState,
   JobRow,
   KeyRow,
   LeaseRow,
   QueueRow,
+  Tables,
 } from "./tables.ts";
 
 /** Finished jobs above `keepCount` are removed in steps of this many. */
@@ -32,6 +35,7 @@ export function makeReady(scope: Scope, queue: QueueRow, job: JobRow, rank: numb
   job.state = "ready";
   job.at = rank;
   job.holdsKey = false;
+  job.isSuspended = false;
   scope.tables.putReady(queue.no, rank, job.seq);
   queue.counts.ready++;
   scope.tables.saveQueue(queue);
@@ -50,6 +54,7 @@ export function makeScheduled(
   job.state = "scheduled";
   job.at = dueMs;
   job.holdsKey = holdsKey;
+  job.isSuspended = false;
   scope.tables.putScheduled(queue.no, dueMs, job.seq);
   queue.counts.scheduled++;
   scope.tables.saveQueue(queue);
@@ -153,7 +158,7 @@ export function finish(
   const { config, counts } = queue;
   const keepMs = state === "dead" ? config.keepDeadMs : config.keepMs;
   if (keepMs === 0) {
-    scope.tables.deleteJob(job);
+    removeJob(scope.tables, queue, job);
   } else {
     scope.tables.insertFinished({
       queue: queue.no,
@@ -180,11 +185,27 @@ function trimFinished(scope: Scope, queue: QueueRow, state: CountedState): void 
   }
 }
 
+/** The finished row of a job whose time is up: the job is gone, removed or not. */
+export function overRow(tables: Tables, job: JobRow, nowMs: number): FinishedRow | undefined {
+  const row = tables.finished(job.queue, job.seq);
+  return row !== undefined && row.expiresMs <= nowMs ? row : undefined;
+}
+
+export function holdsRuns(queue: QueueRow): boolean {
+  return queue.name.startsWith(RUN_QUEUE);
+}
+
+/** Removes a job's body with all that hangs on it. */
+export function removeJob(tables: Tables, queue: QueueRow, job: JobRow): void {
+  if (holdsRuns(queue)) tables.deleteRun(queue.no, job.seq);
+  tables.deleteJob(job);
+}
+
 /** Removes a finished job with its body. The caller saves the queue. */
 export function removeFinished(scope: Scope, queue: QueueRow, row: FinishedPlace): void {
   const job = scope.tables.job(queue.no, row.seq);
   scope.tables.deleteFinished(row);
-  if (job !== undefined) scope.tables.deleteJob(job);
+  if (job !== undefined) removeJob(scope.tables, queue, job);
   queue.counts[row.state]--;
 }
 

@@ -23,14 +23,17 @@ import {
   admit,
   finish,
   makeScheduled,
+  overRow,
   releaseKey,
   removeFinished,
+  removeJob,
   unlease,
   unplace,
   makeReady,
 } from "./placement.ts";
+import { suspend } from "./run-ops.ts";
 import type { Scope } from "./scope.ts";
-import type { FinishedRow, JobRow, LeaseRow, MarkRow, QueueRow, Tables } from "./tables.ts";
+import type { JobRow, LeaseRow, MarkRow, QueueRow } from "./tables.ts";
 
 function openQueue(scope: Scope, name: string): QueueRow {
   const partition = scope.madePartition;
@@ -38,12 +41,6 @@ function openQueue(scope: Scope, name: string): QueueRow {
   if (row !== undefined) return row;
   scope.commit.isDirty = true;
   return scope.tables.createQueue(partition.no, name, DEFAULT_QUEUE_CONFIG);
-}
-
-/** The finished row of a job whose time is up: the job is gone, removed or not. */
-export function overRow(tables: Tables, job: JobRow, nowMs: number): FinishedRow | undefined {
-  const row = tables.finished(job.queue, job.seq);
-  return row !== undefined && row.expiresMs <= nowMs ? row : undefined;
 }
 
 export function configure(scope: Scope, op: QueueConfigure): null {
@@ -185,10 +182,14 @@ export function settle(scope: Scope, op: QueueSettle): JobState {
     scope.tables.saveJob(job);
     return "ready";
   }
+  if (op.outcome === "suspended" && !lease.isCancelRequested) {
+    suspend(scope, queue, job, op);
+    return job.state;
+  }
   if (op.outcome === "completed") return end(scope, queue, job, "completed", op.result);
   if (op.error !== null) job.error = op.error;
   if (op.outcome === "retry" && !lease.isCancelRequested) return retry(scope, queue, job, op);
-  if (op.outcome !== "cancelled") job.attempts++;
+  if (op.outcome === "dead" || op.outcome === "retry") job.attempts++;
   scope.tables.saveJob(job);
   return end(scope, queue, job, op.outcome === "dead" ? "dead" : "cancelled", op.result);
 }
@@ -304,7 +305,7 @@ export function purge(scope: Scope, op: QueuePurge): Affected {
       // Removing the head of a key moves the next one up: it is no longer where the list found it.
       if (job === undefined || job.state !== state) continue;
       unplace(scope, queue, job);
-      tables.deleteJob(job);
+      removeJob(tables, queue, job);
       count++;
     }
   } else {

@@ -19,7 +19,9 @@ import type {
 } from "../../../store/driver.ts";
 import type { JobState, JobView, QueueView, SessionView } from "../../../store/ops.ts";
 import { entryOf, isLive, liveKv } from "./kv-ops.ts";
-import { overRow } from "./queue-ops.ts";
+import { overRow } from "./placement.ts";
+import { runPage } from "./run-ops.ts";
+import { NEVER_MS } from "./tables.ts";
 import type { FinishedState, JobRow, JournalEntry, LeaseRow, QueueRow, Tables } from "./tables.ts";
 
 /**
@@ -61,6 +63,8 @@ export function runRead(tables: Tables, read: Read, nowMs: number): ReadResult {
       return stats(tables, partition, read, nowMs);
     case "queue.changes":
       return queueChanges(tables, partition, read, nowMs);
+    case "runs.journal":
+      return runPage(tables, partition, read, nowMs);
     case "session.list":
       return sessions(tables, partition, nowMs);
   }
@@ -100,7 +104,7 @@ export function viewOf(tables: Tables, queue: QueueRow, job: JobRow): JobView {
     attempts: job.attempts,
     lost: job.lost,
     createdMs: job.createdMs,
-    dueMs: state === "scheduled" ? job.at : null,
+    dueMs: state === "scheduled" && job.at < NEVER_MS ? job.at : null,
     ...leaseView(tables, lease),
     result: finished?.result ?? null,
     error: job.error,

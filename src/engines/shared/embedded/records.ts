@@ -18,16 +18,25 @@ import { configure } from "../../../ports/queue/ops.ts";
 import type { ExportRecord } from "../../../store/driver.ts";
 import { JOB_STATES } from "../../../store/ops.ts";
 import { IMPORT_SESSION } from "./read.ts";
-import type { PartitionRow, Tables } from "./tables.ts";
+import { NEVER_MS } from "./tables.ts";
+import type { JobRow, PartitionRow, Tables } from "./tables.ts";
 
 type Head = Extract<ExportRecord, { record: "partition" }>;
 type Job = Extract<ExportRecord, { record: "job" }>;
 type Mark = Extract<ExportRecord, { record: "mark" }>;
 
-const KINDS = ["partition", "session", "queue", "kv", "mark", "job"] as const;
+type OfRun = Extract<ExportRecord, { record: "run-record" | "run-event" }>;
 
-/** The last instant that a `Date` can tell. */
-const INSTANT_MAX_MS = 8_640_000_000_000_000;
+const KINDS = [
+  "partition",
+  "session",
+  "queue",
+  "kv",
+  "mark",
+  "job",
+  "run-record",
+  "run-event",
+] as const;
 
 /** What was expected of a page, and what was got. */
 export function refuse(what: string, got: string, cause?: unknown): HoldfastError {
@@ -95,6 +104,24 @@ function checkShape(given: unknown, index: number): void {
       return checkMark(record);
     case "job":
       return checkJob(record);
+    case "run-record":
+    case "run-event":
+      return checkOfRun(record);
+  }
+}
+
+function checkOfRun(record: OfRun): void {
+  checkText("queue", record.queue, LIMITS.nameChars);
+  checkInteger("seq", record.seq, 1);
+  checkInteger("no", record.no, 1);
+  checkInstant("atMs", record.atMs);
+  checkData("data", record.data);
+  if (record.record === "run-record") {
+    checkText("key", record.key, LIMITS.recordKeyChars);
+    orNull("dueMs", record.dueMs, checkInstant);
+  } else {
+    checkText("event", record.event, LIMITS.nameChars);
+    orNull("id", record.id, (name, value) => checkText(name, value, LIMITS.idChars));
   }
 }
 
@@ -126,10 +153,11 @@ function checkJob(record: Job): void {
   orNull("view.result", view.result, checkData);
   orNull("view.error", view.error, checkString);
   orNull("trace", record.trace, checkString);
-  checkInteger("at", record.at, -INSTANT_MAX_MS, INSTANT_MAX_MS);
+  checkInteger("at", record.at, -NEVER_MS, NEVER_MS);
   checkBoolean("holdsKey", record.holdsKey);
   checkBoolean("hasStarted", record.hasStarted);
   checkBoolean("isReplaced", record.isReplaced);
+  checkBoolean("isSuspended", record.isSuspended);
   checkPlace(record);
 }
 
@@ -153,7 +181,7 @@ function checkObject(name: string, value: unknown): Readonly<Record<string, unkn
   throw new TypeError(expected(name, "an object", value));
 }
 function checkInstant(name: string, value: unknown): void {
-  checkInteger(name, value, 0, INSTANT_MAX_MS);
+  checkInteger(name, value, 0, NEVER_MS);
 }
 function checkFinite(name: string, value: unknown): void {
   if (Number.isFinite(value) && (value as number) >= 0) return;
@@ -186,6 +214,8 @@ class Page {
   /** Ids by number, and numbers by queue and id. */
   readonly #ids = new Map<number, string>();
   readonly #seqs = new Map<string, number>();
+  /** The last number of each run's journal and events. */
+  readonly #ends = new Map<string, number>();
 
   constructor(tables: Tables, partition: PartitionRow | undefined) {
     this.#tables = tables;
@@ -208,7 +238,29 @@ class Page {
         return this.#queue(record.queue);
       case "job":
         return this.#job(record);
+      case "run-record":
+      case "run-event":
+        return this.#ofRun(record);
     }
+  }
+
+  /** Its run is there, and it follows on what is there of it, or repeats that. */
+  #ofRun({ record, queue, seq, no }: OfRun): void {
+    const queueNo = this.#stored(queue);
+    const stored: JobRow | undefined =
+      queueNo === undefined ? undefined : this.#tables.job(queueNo, seq);
+    const isThere = stored !== undefined || this.#ids.get(seq)?.startsWith(`${queue}\n`) === true;
+    if (!isThere) throw new RangeError(expected("seq", "of a job that was named before", seq));
+    const place = `${record} ${queue}\n${seq}`;
+    const last = this.#ends.get(place) ?? this.#storedEnd(record, queueNo, stored);
+    checkInteger("no", no, 1, last + 1);
+    this.#ends.set(place, Math.max(last, no));
+  }
+  #storedEnd(record: OfRun["record"], queue: number | undefined, job: JobRow | undefined): number {
+    if (queue === undefined || job === undefined) return 0;
+    return record === "run-record"
+      ? this.#tables.lastRecord(queue, job.seq)
+      : this.#tables.lastEvent(queue, job.seq);
   }
 
   #head({ revision, nextSeq }: Head): void {
@@ -284,6 +336,10 @@ export function shifted(record: ExportRecord, byMs: number): ExportRecord {
       const value = record.kind === "rate" ? moved(record.value) : record.value;
       return { ...record, value, expiresMs: moved(record.expiresMs) };
     }
+    case "run-record":
+      return { ...record, atMs: moved(record.atMs), dueMs: moved(record.dueMs) };
+    case "run-event":
+      return { ...record, atMs: moved(record.atMs) };
     case "job": {
       const { createdMs, finishedMs } = record.view;
       const view = {
@@ -291,7 +347,8 @@ export function shifted(record: ExportRecord, byMs: number): ExportRecord {
         createdMs: moved(createdMs),
         finishedMs: moved(finishedMs),
       };
-      return { ...record, view, at: moved(record.at), expiresMs: moved(record.expiresMs) };
+      const at = record.at === NEVER_MS ? NEVER_MS : moved(record.at);
+      return { ...record, view, at, expiresMs: moved(record.expiresMs) };
     }
   }
 }

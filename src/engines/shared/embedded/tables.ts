@@ -9,7 +9,7 @@
  * are the store's own, names are the user's.
  */
 import type { Data } from "../../../core/codec.ts";
-import type { QueueConfig } from "../../../store/ops.ts";
+import type { QueueConfig, RunEvent, RunRecord } from "../../../store/ops.ts";
 
 export interface PartitionRow {
   readonly no: number;
@@ -85,7 +85,12 @@ export interface JobRow {
   hasStarted?: boolean;
   /** Its payload is not the one that it was added with. */
   isReplaced?: boolean;
+  /** A scheduled run that an event wakes before its time. */
+  isSuspended?: boolean;
 }
+
+/** The instant of what no time makes due: the last that a `Date` can tell. */
+export const NEVER_MS = 8_640_000_000_000_000;
 
 /**
  * How many jobs of a key are ready, leased or holding its place, and how many are blocked behind
@@ -142,6 +147,16 @@ export interface MarkRow {
   /** The id under which the job's payload was replaced last; left out or null: it never was. */
   readonly writer?: string | null;
   readonly expiresMs: number;
+}
+
+/** One entry of a run's journal. */
+export interface RecordRow extends RunRecord {
+  readonly queue: number;
+  readonly seq: number;
+}
+export interface EventRow extends RunEvent {
+  readonly queue: number;
+  readonly seq: number;
 }
 
 export interface SessionRow {
@@ -260,6 +275,18 @@ export interface Tables {
   deleteMark(row: MarkRow): void;
   marksExpired(nowMs: number, limit: number): MarkRow[];
   markRange(queue: number, after: { kind: string; name: string } | null, limit: number): MarkRow[];
+
+  // runs: the journals and events of jobs, in the order of their numbers
+  /** The number of the run's last record; 0: it has none. */
+  lastRecord(queue: number, seq: number): number;
+  insertRecord(row: RecordRow): void;
+  records(queue: number, seq: number, after: number, limit: number): RecordRow[];
+  lastEvent(queue: number, seq: number): number;
+  eventById(queue: number, seq: number, id: string): EventRow | undefined;
+  insertEvent(row: EventRow): void;
+  events(queue: number, seq: number, after: number, limit: number): EventRow[];
+  /** Removes the run's records and events. */
+  deleteRun(queue: number, seq: number): void;
 
   // sessions
   session(partition: number, id: string): SessionRow | undefined;

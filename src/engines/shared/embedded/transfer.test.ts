@@ -35,7 +35,14 @@ const view = {
 const job = {
   record: "job",
   ...{ queue: "q", view, at: NOW_MS },
-  ...{ holdsKey: false, hasStarted: true, isReplaced: true, expiresMs: null, trace: null },
+  ...{
+    holdsKey: false,
+    hasStarted: true,
+    isReplaced: true,
+    isSuspended: false,
+    expiresMs: null,
+    trace: null,
+  },
 } as const;
 const sound = [head, session, queue, kv, mark, job] as const;
 

@@ -10,18 +10,22 @@ import { HoldfastError } from "../../../core/errors.ts";
 import { invariant } from "../../../core/invariant.ts";
 import { checkInteger, checkOneOf } from "../../../core/options.ts";
 import type { ExportPage, ExportRecord, Seal } from "../../../store/driver.ts";
+import { holdsRuns } from "./placement.ts";
 import { IMPORT_SESSION, viewOf } from "./read.ts";
 import { checkNames, checkShapes, refuse, shifted } from "./records.ts";
 import type { JobRow, PartitionRow, QueueRow, SessionRow, Tables, WaitingState } from "./tables.ts";
 
-const SECTIONS = ["partition", "kv", "queue", "mark", "job"] as const;
+const SECTIONS = ["partition", "kv", "queue", "mark", "job", "run"] as const;
 
 /** Where the next page begins: a section, the queue in it, and the last thing given. */
 interface Cursor {
   readonly section: (typeof SECTIONS)[number];
   readonly queue: number;
-  readonly after: string | number | { readonly kind: string; readonly name: string } | null;
+  readonly after: string | number | MarkPlace | RunPlace | null;
 }
+type MarkPlace = { readonly kind: string; readonly name: string };
+/** Within a run: the last record and the last event given. */
+type RunPlace = { readonly seq: number; readonly record: number; readonly event: number };
 
 const START: Cursor = { section: "partition", queue: 0, after: null };
 
@@ -53,7 +57,7 @@ function parseCursor(text: string): Cursor {
   try {
     const cursor = JSON.parse(text) as Cursor;
     checkOneOf("section", cursor.section, SECTIONS);
-    const hasQueue = cursor.section === "mark" || cursor.section === "job";
+    const hasQueue = ["mark", "job", "run"].includes(cursor.section);
     checkInteger("queue", cursor.queue, ...(hasQueue ? [1] : [0, 0]));
     if (isPlace(cursor.section, cursor.after)) return cursor;
   } catch {
@@ -67,8 +71,14 @@ function isPlace(name: Cursor["section"], after: unknown): boolean {
   if (after === null) return true;
   if (name === "kv") return typeof after === "string";
   if (name === "job") return Number.isSafeInteger(after) && (after as number) > 0;
+  if (name === "run") return isRunPlace(after);
   const mark = after as { readonly kind?: unknown; readonly name?: unknown };
   return name === "mark" && typeof mark.kind === "string" && typeof mark.name === "string";
+}
+
+function isRunPlace(after: unknown): boolean {
+  const { seq, record, event } = after as Partial<RunPlace>;
+  return [seq, record, event].every((no) => Number.isSafeInteger(no) && (no as number) >= 0);
 }
 
 function unknownCursor(text: string): HoldfastError {
@@ -111,19 +121,22 @@ function section(
     }
     return { records, next: nextQueue(queues, "mark", 0) };
   }
-  return cursor.section === "mark"
-    ? marks(tables, queues, cursor, limit)
-    : jobs(tables, queues, cursor, limit);
+  if (cursor.section === "mark") return marks(tables, queues, cursor, limit);
+  if (cursor.section === "job") return jobs(tables, queues, cursor, limit);
+  return runs(tables, queues, cursor, limit);
 }
+
+const AFTER = { mark: "job", job: "run", run: null } as const;
 
 function nextQueue(
   queues: readonly QueueRow[],
-  name: "mark" | "job",
+  name: keyof typeof AFTER,
   after: number,
 ): Cursor | null {
-  const queue = queues.find((row) => row.no > after);
+  const queue = queues.find((row) => row.no > after && (name !== "run" || holdsRuns(row)));
   if (queue !== undefined) return { section: name, queue: queue.no, after: null };
-  return name === "mark" ? nextQueue(queues, "job", 0) : null;
+  const next = AFTER[name];
+  return next === null ? null : nextQueue(queues, next, 0);
 }
 
 function headOf(partition: PartitionRow, clockMs: number): ExportRecord {
@@ -179,9 +192,50 @@ function jobs(tables: Tables, queues: readonly QueueRow[], cursor: Cursor, limit
 function jobRecord(tables: Tables, queue: QueueRow, job: JobRow): ExportRecord {
   const { queue: name, ...view } = viewOf(tables, queue, job);
   const expiresMs = tables.finished(queue.no, job.seq)?.expiresMs ?? null;
-  const { at, holdsKey, hasStarted = false, isReplaced = false, trace } = job;
-  const more = { at, holdsKey, hasStarted, isReplaced };
+  const { at, holdsKey, hasStarted = false, isReplaced = false, isSuspended = false, trace } = job;
+  const more = { at, holdsKey, hasStarted, isReplaced, isSuspended };
   return { record: "job", queue: name, view, ...more, expiresMs, trace };
+}
+
+/** Journals and events, run by run; a page may end within one. */
+function runs(tables: Tables, queues: readonly QueueRow[], cursor: Cursor, limit: number): Section {
+  const queue = queues.find((row) => row.no === cursor.queue);
+  if (queue === undefined) return { records: [], next: nextQueue(queues, "run", cursor.queue) };
+  const records: ExportRecord[] = [];
+  let place = cursor.after as RunPlace | null;
+  for (;;) {
+    if (place !== null) {
+      place = ofRun(tables, queue, place, limit, records);
+      if (records.length >= limit) {
+        return { records, next: { section: "run", queue: queue.no, after: place } };
+      }
+    }
+    const job = tables.jobRange(queue.no, place?.seq ?? null, 1)[0];
+    if (job === undefined) return { records, next: nextQueue(queues, "run", queue.no) };
+    place = { seq: job.seq, record: 0, event: 0 };
+  }
+}
+
+/** Adds what follows in the run, up to the limit; gives where that ends. */
+function ofRun(
+  tables: Tables,
+  { no: queueNo, name: queue }: QueueRow,
+  { seq, record, event }: RunPlace,
+  limit: number,
+  records: ExportRecord[],
+): RunPlace {
+  let place = { seq, record, event };
+  for (const row of tables.records(queueNo, seq, record, limit - records.length)) {
+    const { no, key, data, atMs, dueMs } = row;
+    records.push({ record: "run-record", queue, seq, no, key, data, atMs, dueMs });
+    place = { ...place, record: no };
+  }
+  for (const row of tables.events(queueNo, seq, event, limit - records.length)) {
+    const { no, event: name, data, id, atMs } = row;
+    records.push({ record: "run-event", queue, seq, no, event: name, data, id, atMs });
+    place = { ...place, event: no };
+  }
+  return place;
 }
 
 // ---------------------------------------------------------------- import
@@ -315,6 +369,18 @@ function importRecord(tables: Tables, partition: PartitionRow, record: ExportRec
     }
     case "job":
       return importJob(tables, partition, record);
+    case "run-record": {
+      const { seq, no, key, data, atMs, dueMs } = record;
+      const { no: queue } = queueOf(tables, partition, record.queue);
+      if (no <= tables.lastRecord(queue, seq)) return;
+      return tables.insertRecord({ queue, seq, no, key, data, atMs, dueMs });
+    }
+    case "run-event": {
+      const { seq, no, event, data, id, atMs } = record;
+      const { no: queue } = queueOf(tables, partition, record.queue);
+      if (no <= tables.lastEvent(queue, seq)) return;
+      return tables.insertEvent({ queue, seq, no, event, data, id, atMs });
+    }
   }
 }
 
@@ -330,14 +396,14 @@ function importJob(
   record: Extract<ExportRecord, { record: "job" }>,
 ): void {
   const queue = queueOf(tables, partition, record.queue);
-  const { view, at, holdsKey, hasStarted, isReplaced, trace, expiresMs } = record;
+  const { view, at, holdsKey, hasStarted, isReplaced, isSuspended, trace, expiresMs } = record;
   const { seq, id, key, priority, payload, attempts, lost, createdMs, error } = view;
   if (tables.job(queue.no, seq) !== undefined) return;
   const state: WaitingState =
     view.state === "scheduled" || view.state === "blocked" ? view.state : "ready";
   const job: JobRow = {
     ...{ seq, queue: queue.no, id, key, priority, payload, attempts, lost, createdMs },
-    ...{ state, at, holdsKey, hasStarted, isReplaced, error, trace },
+    ...{ state, at, holdsKey, hasStarted, isReplaced, isSuspended, error, trace },
   };
   tables.insertJob(job);
   queue.counts[view.state]++;

@@ -94,7 +94,8 @@ CREATE TABLE hf_job ( -- bodies; where the job is stands in the tables below
   state INTEGER NOT NULL,      -- where it waits, or waited last: 0 ready, 1 scheduled, 2 blocked
   at INTEGER NOT NULL,         -- its rank (ready) or due time (scheduled) there
   flags INTEGER NOT NULL,      -- a sum: 1 scheduled, and keeps its key's place; 2 something of it
-                               -- may have run uncounted; 4 its payload was replaced
+                               -- may have run uncounted; 4 its payload was replaced;
+                               -- 8 an event wakes it before its time
   attempts INTEGER NOT NULL,   -- that failed
   lost INTEGER NOT NULL,       -- leases that were lost
   priority INTEGER NOT NULL,
@@ -160,6 +161,27 @@ CREATE TABLE hf_finished ( -- jobs that are over and still kept
 CREATE INDEX hf_finished_expires ON hf_finished (expires_ms);
 -- Which go first where no more than a number is kept: dead ones are not counted.
 CREATE INDEX hf_finished_oldest ON hf_finished (queue, state, finished_ms, job) WHERE state < 2;
+
+CREATE TABLE hf_record ( -- the journals of runs, which are jobs of queues named '$run/...'
+  job INTEGER NOT NULL,
+  no INTEGER NOT NULL,         -- 1, 2, ... within the run
+  at_ms INTEGER NOT NULL,
+  due_ms INTEGER,              -- of a timer
+  key TEXT NOT NULL,           -- what it records: the kind and the name of a step, wait ...
+  data ANY NOT NULL,           -- last, so that reading the rest reads no overflow
+  PRIMARY KEY (job, no)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE hf_event ( -- what was sent to runs; kept until the run is gone
+  job INTEGER NOT NULL,
+  no INTEGER NOT NULL,         -- 1, 2, ... within the run
+  at_ms INTEGER NOT NULL,
+  event TEXT NOT NULL,
+  id TEXT,                     -- the sender's: sending again under it changes nothing
+  data ANY NOT NULL,
+  PRIMARY KEY (job, no)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX hf_event_id ON hf_event (job, id) WHERE id IS NOT NULL;
 
 CREATE TABLE hf_mark ( -- facts about names that end by themselves
   queue INTEGER NOT NULL,

@@ -1,0 +1,90 @@
+/** What may refuse the ops of runs; a part of a group's decision (`decide.ts`), by reads alone. */
+import { LIMITS } from "../../../core/limits.ts";
+import type { QueueSettle, RunsRecord, RunsSend } from "../../../store/ops.ts";
+import { isSameData } from "./refusals.ts";
+import type { Verdict } from "./refusals.ts";
+import { isRecorded, receiver } from "./run-ops.ts";
+import type { Scope } from "./scope.ts";
+import type { JobRow, QueueRow } from "./tables.ts";
+
+/** Most groups have no op of a run: what it keeps is made when it is first needed. */
+export class RunDecision {
+  readonly #scope: Scope;
+  /** Where journals end after the group's earlier ops. */
+  #ends: Map<number, number> | undefined;
+  /** Events that the group's earlier ops send, by run. */
+  #sent: Map<number, number> | undefined;
+  /** Runs that the group's earlier ops end. */
+  #ended: Set<number> | undefined;
+
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  settled({ seq, outcome }: QueueSettle): void {
+    const isOver = outcome === "completed" || outcome === "cancelled";
+    if (isOver) (this.#ended ??= new Set()).add(seq);
+  }
+
+  /** Of a run that its sender holds. */
+  record(op: RunsRecord): Verdict | undefined {
+    const { tables, partition } = this.#scope;
+    const { no } = tables.queueByName(partition.no, op.queue) as QueueRow;
+    const { seq, after, records } = op;
+    const last = this.#ends?.get(seq) ?? tables.lastRecord(no, seq);
+    if (last === after) {
+      (this.#ends ??= new Map()).set(seq, after + records.length);
+      return undefined;
+    }
+    if (last > after && isRecorded(tables, no, op)) return undefined;
+    const message = `Expected the journal of run ${seq} in "${op.queue}" to end at record ${after}, found ${last}: read what it has, and go on from there`;
+    return { code: "CONFLICT", message, details: { queue: op.queue, seq, after, last } };
+  }
+
+  /** `isStarted`: an earlier op of the group starts the run. */
+  send(op: RunsSend, isStarted: boolean): Verdict | undefined {
+    const run = receiver(this.#scope, op);
+    if (run === "missing") return isStarted || op.isLenient ? undefined : missing(op);
+    if (run === "ended" || this.#ended?.has(run.seq) === true) {
+      return op.isLenient ? undefined : ended(op);
+    }
+    return this.#event(op, run);
+  }
+
+  #event(op: RunsSend, { queue, seq }: JobRow): Verdict | undefined {
+    const { tables } = this.#scope;
+    const known = op.id === null ? undefined : tables.eventById(queue, seq, op.id);
+    if (known !== undefined) {
+      const isSame = known.event === op.event && isSameData(known.data, op.data);
+      return isSame ? undefined : taken(op);
+    }
+    const sent = (this.#sent?.get(seq) ?? 0) + 1;
+    if (tables.lastEvent(queue, seq) + sent > LIMITS.runEvents) return full(op);
+    (this.#sent ??= new Map()).set(seq, sent);
+    return undefined;
+  }
+}
+
+function detailsOf({ queue, run, event }: RunsSend): Verdict["details"] {
+  return { queue, run, event };
+}
+
+function missing(op: RunsSend): Verdict {
+  const message = `Expected run "${op.run}" in "${op.queue}" to be there, found none: start it first, or look at its id`;
+  return { code: "NOT_FOUND", message, details: detailsOf(op) };
+}
+
+function ended(op: RunsSend): Verdict {
+  const message = `Expected run "${op.run}" in "${op.queue}" to go on, but it has ended: event "${op.event}" comes too late`;
+  return { code: "CONFLICT", message, details: detailsOf(op) };
+}
+
+function taken(op: RunsSend): Verdict {
+  const message = `Expected the sending "${op.id}" to run "${op.run}" to be new or the same, found one with another event or value: use another id`;
+  return { code: "ALREADY_EXISTS", message, details: detailsOf(op) };
+}
+
+function full(op: RunsSend): Verdict {
+  const message = `Run "${op.run}" in "${op.queue}" has ${LIMITS.runEvents} events, which is the limit: go on as a new run`;
+  return { code: "LIMITED", message, details: detailsOf(op) };
+}
