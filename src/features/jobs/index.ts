@@ -7,11 +7,12 @@ export type { AddCallOptions, AddManyOptions, AddOptions, DedupeOptions } from "
 export { queue, type QueueDefinition } from "./definition.ts";
 export { JobInfo } from "./info.ts";
 export { Completion } from "./job.ts";
-export type { Job, Refused } from "./job.ts";
+export type { HeldJob, Job, Refused } from "./job.ts";
+export { Verdict } from "./outcome.ts";
 export { AddedJob, JobQueue } from "./queue.ts";
 export type { JobList, JobOps, QueueStats } from "./queue.ts";
-export { permanent, PermanentError } from "./retry.ts";
-export type { BackoffOptions, RetryOptions } from "./retry.ts";
+export { permanent, PermanentError, type BackoffOptions } from "../../core/retry.ts";
+export type { RetryOptions } from "./retry.ts";
 export type { Batch, BatchHandler, BatchItem, Handler, Returned } from "./run.ts";
 export type { QueueOptions, RateOptions } from "./settings.ts";
 export type { EventJob, WorkerCounts, WorkerEvent } from "./tally.ts";

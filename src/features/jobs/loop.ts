@@ -31,7 +31,8 @@ import type { Leases } from "./leases.ts";
 import { LoopDelay } from "./overload.ts";
 import { claimRetryMs, idleMs, isFatal, jobsToClaim, PACE, StartRate } from "./pace.ts";
 import { storeOutput } from "./payload.ts";
-import { endingOf, endingOfFailure, type Ending } from "./outcome.ts";
+import { endingOf, endingOfFailure, endingOfReturn } from "./outcome.ts";
+import type { Ending, Verdict } from "./outcome.ts";
 import { ReadyList } from "./ready.ts";
 import type { Rules } from "./rules.ts";
 import type { QueueSettings } from "./settings.ts";
@@ -294,10 +295,9 @@ export class Loop implements Holder {
 
   // -------------------------------------------------------------- how handlers end
 
-  /** The handler's output, encoded, for a job that is not over. */
-  completed(held: HeldJob, result: Data | null): void {
-    if (held.stage === "over") return;
-    this.#end(held, { op: { ...held.settlement("completed"), result }, failure: undefined });
+  /** The handler's output, encoded, or its verdict, for a job that is not over. */
+  completed(held: HeldJob, returned: Data | null | Verdict): void {
+    if (held.stage !== "over") this.#end(held, endingOfReturn(held, returned));
   }
 
   /** The handler threw. */

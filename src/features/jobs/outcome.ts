@@ -1,15 +1,39 @@
 /**
  * From how a handler ended to the op that settles its job. Pure, but for the draw of the jitter.
  */
+import type { Data } from "../../core/codec.ts";
 import type { Random } from "../../core/random.ts";
 import type { QueueSettle, SettleOutcome } from "../../store/ops.ts";
 import type { HeldJob } from "./job.ts";
-import { describeFailure, judgeFailure, type RetryPolicy } from "./retry.ts";
+import { describeFailure } from "../../core/retry.ts";
+import { judgeFailure, type RetryPolicy } from "./retry.ts";
 
 export interface Ending {
   readonly op: QueueSettle;
   /** What the attempt failed of, for the observer; absent where it did not fail. */
   readonly failure: unknown;
+}
+
+/**
+ * What a feature's handler returns to end its job otherwise than by completing it: fields of the
+ * settle op, such as a suspension. For features that are built on jobs.
+ */
+export class Verdict {
+  readonly settlement: Partial<QueueSettle> & Pick<QueueSettle, "outcome">;
+  constructor(settlement: Partial<QueueSettle> & Pick<QueueSettle, "outcome">) {
+    this.settlement = settlement;
+  }
+}
+
+/** The handler returned: its encoded output, or a verdict of its own. */
+export function endingOfReturn(held: HeldJob, returned: Data | null | Verdict): Ending {
+  if (!(returned instanceof Verdict)) {
+    return { op: { ...held.settlement("completed"), result: returned }, failure: undefined };
+  }
+  const { settlement } = returned;
+  const { outcome, error } = settlement;
+  const failure = outcome === "dead" ? new Error(error ?? "A handler gave its job up") : undefined;
+  return { op: { ...held.settlement(outcome), ...settlement }, failure };
 }
 
 /** An ending that no rule decides: given back, cancelled, or dead of what no retry can cure. */

@@ -4,14 +4,13 @@ import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { SeededRandom, type Random } from "../../core/random.ts";
 import {
-  checkRetry,
   describeFailure,
   isPermanent,
-  judgeFailure,
   permanent,
   PermanentError,
   retryDelayMs,
-} from "./retry.ts";
+} from "../../core/retry.ts";
+import { checkRetry, judgeFailure } from "./retry.ts";
 
 const always = (value: number): Random => ({ next: () => value, text: () => "" });
 const arbitrary = fc.record({

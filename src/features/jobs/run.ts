@@ -6,6 +6,7 @@ import { ATTRIBUTES, inSpan, SpanKind } from "../../core/telemetry.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { Completion, type Call, type HeldJob, type Job } from "./job.ts";
 import type { Loop, Runner } from "./loop.ts";
+import { Verdict } from "./outcome.ts";
 import { readInput, storeOutput } from "./payload.ts";
 import type { QueueSettings } from "./settings.ts";
 
@@ -45,6 +46,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 function complete(held: HeldJob, output: unknown, loop: Loop): void | Promise<void> {
   if (held.stage === "over") return;
   if (held.completing !== undefined) return afterCompleting(held, output, loop);
+  if (output instanceof Verdict) return loop.completed(held, output);
   try {
     const result = storeOutput(loop.settings, output);
     if (!(result instanceof Promise)) return loop.completed(held, result);

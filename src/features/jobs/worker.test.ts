@@ -7,7 +7,7 @@ import { deferred } from "../../core/signal.ts";
 import { Queue } from "../../ports/queue/index.ts";
 import { queue } from "./definition.ts";
 import type { Job } from "./job.ts";
-import { permanent } from "./retry.ts";
+import { permanent } from "../../core/retry.ts";
 import type { WorkerEvent } from "./tally.ts";
 
 const numbers = queue("numbers", { input: unchecked<number>() });

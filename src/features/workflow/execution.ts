@@ -1,0 +1,345 @@
+/**
+ * One stretch of a run: from its claim until it ends, is suspended, or is lost. The handler runs from
+ * its beginning each time; what the journal has is given to it in the order of the records, and only
+ * what comes after the last of them is really done.
+ *
+ * replaying  The journal has outcomes that the code has not asked for yet. What it asks for besides
+ *            is held back: it may have been under way when the run was taken over. If the code waits
+ *            for nothing else, it does not match the record.
+ * live       Steps run, waits wait. Each outcome goes into the journal first, and from there to the
+ *            code, so that it sees the same the next time.
+ * stopping   The run was cancelled or has failed: what is under way is aborted, and whatever the code
+ *            asks for is refused, until it ends. Then its steps are undone (`undo.ts`).
+ *
+ * When the code waits for nothing but instants and events the run is suspended: its promises are
+ * left behind unresolved, and nothing of it stays in memory.
+ */
+import type { Timer } from "../../core/clock.ts";
+import { HoldfastError } from "../../core/errors.ts";
+import { deferred } from "../../core/signal.ts";
+import type { RunRecord } from "../../store/ops.ts";
+import type { Store } from "../../store/store.ts";
+import { Verdict, type HeldJob } from "../jobs/index.ts";
+import type { Journal } from "./journal.ts";
+import {
+  decode,
+  encode,
+  failureData,
+  isOutcome,
+  kindOf,
+  nameOf,
+  type StopData,
+} from "./records.ts";
+
+/** The event that asks for a cancel. */
+export const CANCEL_EVENT = "$cancel";
+/** Code that asks for what the journal does not have may be waiting for something of its own. */
+const MISMATCH_AFTER_MS = 1_000;
+
+/** Something that the code waits for. */
+export interface Request {
+  /** Of the record that will say how it ended. */
+  readonly key: string;
+  /** Begins to do it; called once, when the journal has no outcome of it. */
+  start(): void;
+  /** Gives the outcome to the code. */
+  settle(record: RunRecord): void;
+  /** The run stops. */
+  reject(error: unknown): void;
+}
+
+/** A request that waits for an instant, an event, or both. */
+export interface Waiting {
+  readonly request: Request;
+  readonly dueMs: number | null;
+  /** Looks whether it is over, and says so to the journal; true if it is. */
+  check(): boolean;
+}
+
+export type Ended = { readonly value: unknown } | { readonly error: unknown };
+
+export class Execution {
+  readonly store: Store;
+  readonly held: HeldJob;
+  readonly journal: Journal;
+  /** Aborts what is under way: at a cancel, at a failure, when the run is lost. */
+  readonly stopper: AbortController = new AbortController();
+  stop: StopData | undefined;
+  #cursor = 0;
+  readonly #requests = new Map<string, Request>();
+  readonly #unstarted = new Set<Request>();
+  readonly #waits = new Map<string, Waiting>();
+  #running = 0;
+  #ended: Ended | undefined;
+  #isDelivering = false;
+  #isIdleDue = false;
+  #mismatch: Timer | undefined;
+  readonly #done = deferred<Ended | Verdict>();
+
+  constructor(store: Store, held: HeldJob, journal: Journal) {
+    this.store = store;
+    this.held = held;
+    this.journal = journal;
+  }
+
+  get isLive(): boolean {
+    return this.#cursor >= this.journal.records.length;
+  }
+
+  /**
+   * Runs the handler until it has ended and nothing of it is under way, or the run can be
+   * suspended. Rejects if the run is lost, or its code does not match the journal.
+   */
+  async run(handler: () => Promise<unknown>): Promise<Ended | Verdict> {
+    const onLost = (): void => this.broken(this.held.reason);
+    this.held.signal.addEventListener("abort", onLost, { once: true });
+    if (this.held.signal.aborted) onLost();
+    this.#noteCancel();
+    // One that was cancelled before it began never begins.
+    const begun = this.stop === undefined ? handler : () => Promise.reject(this.#stopError());
+    (async () => begun())().then(
+      (value) => this.#handlerEnded({ value }),
+      (error: unknown) => this.#handlerEnded({ error }),
+    );
+    void this.#deliver();
+    return this.#done.promise.finally(() => {
+      this.#mismatch?.cancel();
+      this.held.signal.removeEventListener("abort", onLost);
+    });
+  }
+
+  /** Nothing more can be recorded: the stretch ends here, and nobody hears of its promises again. */
+  broken(error: unknown): void {
+    this.stopper.abort(error);
+    this.#done.reject(error);
+  }
+
+  // -------------------------------------------------------------- what the code asks
+
+  request(request: Request): void {
+    if (this.stop !== undefined && this.isLive) {
+      return request.reject(this.#stopError());
+    }
+    this.#requests.set(request.key, request);
+    this.#unstarted.add(request);
+    void this.#deliver();
+  }
+  isRequested(key: string): boolean {
+    return this.#requests.has(key);
+  }
+
+  /** Work that keeps the run from being suspended. */
+  begin(): void {
+    this.#running++;
+  }
+  end(): void {
+    this.#running--;
+    this.#settle();
+    this.#idle();
+  }
+
+  wait(waiting: Waiting): void {
+    if (waiting.check()) return;
+    this.#waits.set(waiting.request.key, waiting);
+    this.#idle();
+  }
+
+  /** Appends an outcome, or a mark, and gives it to who waits for it. */
+  async record(key: string, value: unknown, delayMs: number | null = null): Promise<void> {
+    const record = encode(key, value, delayMs);
+    try {
+      await this.journal.append([record]);
+    } catch (error) {
+      this.broken(error);
+      throw error;
+    }
+    if (this.journal.isBehind) void this.news();
+    void this.#deliver();
+  }
+
+  /** As `record`, for who does not wait for it. */
+  note(key: string, value: unknown): void {
+    this.begin();
+    const end = (): void => this.end();
+    this.record(key, value).then(end, end);
+  }
+
+  /** It was aborted, and has no outcome. */
+  refuse(request: Request): void {
+    if (this.stop !== undefined) this.#refuse(request);
+  }
+
+  /** Events came, or may have. */
+  async news(): Promise<void> {
+    try {
+      await this.journal.refresh();
+    } catch (error) {
+      return this.broken(error);
+    }
+    this.#noteCancel();
+    this.#look();
+  }
+
+  // -------------------------------------------------------------- giving outcomes
+
+  async #deliver(): Promise<void> {
+    if (this.#isDelivering) return;
+    this.#isDelivering = true;
+    const { records } = this.journal;
+    while (this.#cursor < records.length) {
+      const record = records[this.#cursor] as RunRecord;
+      if (!isOutcome(record.key)) {
+        this.#cursor++;
+        if (kindOf(record.key) === "stop") this.#stopped(decode<StopData>(record));
+        continue;
+      }
+      const request = this.#requests.get(record.key);
+      if (request === undefined) break;
+      this.#cursor++;
+      this.#give(request, record);
+      // Who else waits comes when this one has gone on as far as it could.
+      if (this.#requests.size > 0) await this.store.clock.yield();
+    }
+    this.#isDelivering = false;
+    if (this.isLive) this.#goOn();
+    else this.#stalled();
+  }
+
+  #give(request: Request, record: RunRecord): void {
+    this.#requests.delete(request.key);
+    this.#unstarted.delete(request);
+    this.#waits.delete(request.key);
+    this.#mismatch?.cancel();
+    this.#mismatch = undefined;
+    request.settle(record);
+  }
+
+  /** All that was recorded is given: what is asked for now is done. */
+  #goOn(): void {
+    this.#mismatch?.cancel();
+    this.#mismatch = undefined;
+    if (this.stop === undefined) this.#noteCancel();
+    for (const request of this.#unstarted) {
+      this.#unstarted.delete(request);
+      if (this.stop === undefined) request.start();
+      else this.#refuse(request);
+    }
+    this.#settle();
+    this.#idle();
+  }
+
+  /** The journal goes on with something that nobody asks for. */
+  #stalled(): void {
+    if (this.#ended !== undefined) return this.broken(this.#mismatchError("the code ended"));
+    if (this.#unstarted.size === 0 || this.#mismatch !== undefined) return;
+    this.#mismatch = this.store.clock.timer(MISMATCH_AFTER_MS, () => {
+      const [request] = this.#unstarted;
+      if (request !== undefined) this.broken(this.#mismatchError(describe(request.key)));
+    });
+  }
+
+  #mismatchError(found: string): HoldfastError {
+    const record = this.journal.records[this.#cursor];
+    const wanted = describe(record?.key ?? "");
+    const { id } = this.held;
+    const message = `Expected the code of run "${id}" to ask for ${wanted}, as record ${record?.no} says, got ${found}: bring the old code back, or let it go on as it was behind a patch`;
+    const details = { run: id, record: record?.no, expected: record?.key, got: found };
+    return new HoldfastError("NON_DETERMINISTIC", message, { outcome: "not-applied", details });
+  }
+
+  // -------------------------------------------------------------- stopping
+
+  /** The run has failed, unless it was stopped before: the rest of it stops. */
+  fail(error: unknown): void {
+    this.#stopped({ ended: "failed", error: failureData(error) });
+  }
+
+  #noteCancel(): void {
+    if (this.stop !== undefined || !this.isLive || this.#ended !== undefined) return;
+    const asked = this.journal.events.find(({ event }) => event === CANCEL_EVENT);
+    if (asked === undefined) return;
+    const reason = decode<string | null>({ key: CANCEL_EVENT, data: asked.data });
+    const message = reason ?? "The run was cancelled";
+    this.#stopped({ ended: "cancelled", error: { name: "Cancelled", message, code: "CLOSED" } });
+  }
+
+  #stopped(stop: StopData): void {
+    if (this.stop !== undefined) return;
+    this.stop = stop;
+    const error = this.#stopError();
+    this.stopper.abort(error);
+    for (const { request } of this.#waits.values()) this.#refuse(request);
+    if (!this.isLive) return;
+    for (const request of this.#unstarted) this.#refuse(request);
+  }
+
+  #refuse(request: Request): void {
+    this.#requests.delete(request.key);
+    this.#unstarted.delete(request);
+    this.#waits.delete(request.key);
+    request.reject(this.#stopError());
+  }
+
+  #stopError(): HoldfastError {
+    const { ended, error } = this.stop as StopData;
+    const message = `Run "${this.held.id}" ${ended === "failed" ? "has failed" : "is cancelled"} (${error.message}): nothing more of it is done`;
+    return new HoldfastError("CLOSED", message, { outcome: "not-applied", details: { ended } });
+  }
+
+  #handlerEnded(ended: Ended): void {
+    this.#ended = ended;
+    this.#settle();
+    void this.#deliver();
+  }
+
+  /** The handler has ended and nothing of it is under way. */
+  #settle(): void {
+    const ended = this.#ended;
+    if (ended === undefined || !this.isLive) return;
+    if ("error" in ended) this.fail(ended.error);
+    if (this.#running === 0 && !this.journal.isBusy) this.#done.resolve(ended);
+  }
+
+  // -------------------------------------------------------------- waiting
+
+  #look(): void {
+    if (!this.isLive || this.stop !== undefined) return;
+    for (const [key, waiting] of this.#waits) if (waiting.check()) this.#waits.delete(key);
+    this.#idle();
+  }
+
+  /** Suspends at the end of this turn, if nothing happens until then. */
+  #idle(): void {
+    if (this.#isIdleDue || !this.#isIdle()) return;
+    this.#isIdleDue = true;
+    void this.store.clock.yield().then(() => {
+      this.#isIdleDue = false;
+      if (this.#isIdle()) this.#suspend();
+    });
+  }
+
+  #isIdle(): boolean {
+    if (!this.isLive || this.#isDelivering || this.#ended !== undefined) return false;
+    if (this.#running > 0 || this.journal.isBusy || this.#waits.size === 0) return false;
+    return this.#requests.size === this.#waits.size;
+  }
+
+  #suspend(): void {
+    let untilMs: number | null = null;
+    for (const { dueMs } of this.#waits.values()) {
+      if (dueMs !== null) untilMs = Math.min(untilMs ?? Infinity, dueMs);
+    }
+    const seen = this.journal.events.length;
+    this.#done.resolve(new Verdict({ outcome: "suspended", untilMs, seen }));
+  }
+}
+
+function describe(key: string): string {
+  const words: Readonly<Record<string, string>> = {
+    step: "step",
+    got: "the event",
+    woke: "the sleep",
+    patch: "the patch",
+  };
+  return `${words[kindOf(key)] ?? "the"} "${nameOf(key)}"`;
+}

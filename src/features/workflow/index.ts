@@ -1,0 +1,14 @@
+/**
+ * `holdfast/workflow`: durable workflows. Define one with `workflow()`, open it with `hf.open()`,
+ * start runs, and work on them.
+ */
+export { permanent } from "../../core/retry.ts";
+export type { Attempt } from "./attempts.ts";
+export { workflow, type WorkflowDefinition } from "./definition.ts";
+export { RunInfo } from "./info.ts";
+export type { HistoryEntry, RunStatus } from "./info.ts";
+export { StepError } from "./records.ts";
+export type { Run, StepOptions } from "./run.ts";
+export type { EventSchemas, EventsOf, WorkflowOptions } from "./settings.ts";
+export { Workflow } from "./workflow.ts";
+export type { RunHandler, RunList, SendOptions, StartedRun, StartOptions } from "./workflow.ts";

@@ -1,0 +1,313 @@
+/** What a workflow's handler has of its run: steps, sleeps, events, patches. */
+import { validate } from "../../core/codec.ts";
+import { HoldfastError } from "../../core/errors.ts";
+import { checkFunction, checkMs, checkOptions, checkText, expected } from "../../core/options.ts";
+import { checkRetry, type RetryOptions } from "../../core/retry.ts";
+import type { RunRecord } from "../../store/ops.ts";
+import type { Attempt } from "./attempts.ts";
+import type { Execution, Request } from "./execution.ts";
+import { decode, keyOf, StepError, type GotData, type StepData } from "./records.ts";
+import type { WorkflowSettings } from "./settings.ts";
+import { LiveStep, type Undo } from "./step.ts";
+import type { Undos } from "./undo.ts";
+
+export interface StepOptions<T> {
+  /** Default: the workflow's. */
+  readonly retry?: RetryOptions | undefined;
+  /** One attempt. Integer milliseconds, at least 1; default: the workflow's `stepTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * Takes the step back when the run fails or is cancelled. It is noted before the step's first
+   * attempt; it gets the step's value, or undefined where nobody knows what became of the step: it
+   * must bear both, and being called again.
+   */
+  readonly undo?: Undo<T> | undefined;
+  /** The same as `retry`, for `undo`. Default: the workflow's `undoRetry`. */
+  readonly undoRetry?: RetryOptions | undefined;
+}
+
+/** `E`: what each event carries. */
+export interface Run<E> {
+  readonly id: string;
+  /** Fencing token: greater than that of everybody who held the run before. */
+  readonly token: bigint;
+  /** Aborts when the run has to stop: it is cancelled, has failed, or is lost. */
+  readonly signal: AbortSignal;
+  /**
+   * Does `work` and records what it gave: from then on it is given from the record, and `work` is
+   * not called again.
+   *
+   * Shape: `name` 1 to 200 characters, what it gives anything with a JSON form of at most 1 MiB. A
+   * name that was used before counts on: "charge", "charge#2". Steps that run side by side need
+   * names of their own.
+   * Guarantee: recorded once; `work` runs at least once, and again where the process died before
+   * the record, so let it use `attempt.id`. What it throws is tried again as `retry` says, but for
+   * `permanent(error)`; the last failure is recorded, and thrown here as an `Error` of the same
+   * name, message and code.
+   * Errors: `NON_DETERMINISTIC` (the run's record says otherwise), `CLOSED` (the run stops), and
+   * `INVALID_DATA` or `TOO_LARGE` for a value that can't be recorded, which fails the step.
+   * Complexity: one record, two with `undo`; the same for the first and the ten-thousandth.
+   */
+  step<T>(
+    name: string,
+    work: (attempt: Attempt) => Promise<T> | T,
+    options?: StepOptions<T>,
+  ): Promise<T>;
+  /** Waits by the store's clock. The run holds no memory and no process meanwhile. */
+  sleep(name: string, ms: number): Promise<void>;
+  /**
+   * The next event of that name that no other wait has taken, or `TIMEOUT` after `timeoutMs`
+   * (default: it waits without end). The run holds no memory and no process meanwhile.
+   */
+  waitFor<K extends keyof E & string>(
+    event: K,
+    options?: { readonly timeoutMs?: number | undefined },
+  ): Promise<E[K]>;
+  /** As `waitFor`, but null after `timeoutMs`. */
+  tryWaitFor<K extends keyof E & string>(
+    event: K,
+    options: { readonly timeoutMs: number },
+  ): Promise<E[K] | null>;
+  /**
+   * True in a run that gets here for the first time with code that asks; false in one that passed
+   * this place before the code asked. So changed code can go on with runs that live:
+   * `if (await run.patched("vat")) ... else ...`.
+   */
+  patched(name: string): Promise<boolean>;
+  /** Notes how far the run is, for people: any value with a JSON form of at most 16 KiB. */
+  progress(value: unknown): void;
+}
+
+export class RunHandle<E> implements Run<E> {
+  readonly #execution: Execution;
+  readonly #settings: WorkflowSettings;
+  readonly #undos: Undos;
+  readonly #uses = new Map<string, number>();
+
+  constructor(execution: Execution, settings: WorkflowSettings, undos: Undos) {
+    this.#execution = execution;
+    this.#settings = settings;
+    this.#undos = undos;
+  }
+
+  get id(): string {
+    return this.#execution.held.id;
+  }
+  get token(): bigint {
+    return this.#execution.held.token;
+  }
+  get signal(): AbortSignal {
+    return this.#execution.stopper.signal;
+  }
+
+  progress(value: unknown): void {
+    this.#execution.held.progress(value);
+  }
+
+  step<T>(
+    name: string,
+    work: (attempt: Attempt) => Promise<T> | T,
+    options?: StepOptions<T>,
+  ): Promise<T> {
+    checkFunction("work", work);
+    checkOptions("options", options, ["retry", "timeoutMs", "undo", "undoRetry"]);
+    const { retry, timeoutMs, undo, undoRetry } = options ?? {};
+    const { settings, unique } = { settings: this.#settings, unique: this.#name("step", name) };
+    const step = {
+      name: unique,
+      work,
+      retry: retry === undefined ? settings.retry : checkRetry(retry),
+      timeoutMs:
+        timeoutMs === undefined ? settings.stepTimeoutMs : checkMs("timeoutMs", timeoutMs, 1),
+      hasUndo: undo !== undefined,
+    };
+    if (undo !== undefined) {
+      checkFunction("undo", undo);
+      const policy =
+        undoRetry === undefined ? settings.undoRetry : checkRetry(undoRetry, "undoRetry");
+      this.#undos.add(unique, {
+        undo: undo as Undo<unknown>,
+        retry: policy,
+        timeoutMs: step.timeoutMs,
+      });
+    }
+    return this.#ask<T>(
+      keyOf("step", unique),
+      (request) => new LiveStep(this.#execution, request, step).start(),
+      (record) => {
+        const data = decode<StepData>(record);
+        if ("e" in data) throw new StepError(unique, data.e);
+        return data.v as T;
+      },
+    );
+  }
+
+  sleep(name: string, ms: number): Promise<void> {
+    checkMs("ms", ms);
+    const unique = this.#name("sleep", name);
+    const mark = keyOf("sleep", unique);
+    const start = (request: Request): void => {
+      void this.#waitUntil(request, mark, ms, (nowMs, dueMs) =>
+        nowMs >= dueMs ? null : undefined,
+      );
+    };
+    return this.#ask(keyOf("woke", unique), start, () => {});
+  }
+
+  async waitFor<K extends keyof E & string>(
+    event: K,
+    options?: { readonly timeoutMs?: number | undefined },
+  ): Promise<E[K]> {
+    checkOptions("options", options, ["timeoutMs"]);
+    const { timeoutMs } = options ?? {};
+    const got = await this.#event(event, timeoutMs);
+    if (got !== null) return got.value as E[K];
+    const message = `Run "${this.id}" waited ${timeoutMs} ms for the event "${event}", and it did not come`;
+    throw new HoldfastError("TIMEOUT", message, { details: { run: this.id, event } });
+  }
+
+  async tryWaitFor<K extends keyof E & string>(
+    event: K,
+    options: { readonly timeoutMs: number },
+  ): Promise<E[K] | null> {
+    checkOptions("options", options, ["timeoutMs"]);
+    const got = await this.#event(event, checkMs("timeoutMs", options?.timeoutMs));
+    return got === null ? null : (got.value as E[K]);
+  }
+
+  async patched(name: string): Promise<boolean> {
+    const key = keyOf("patch", checkText("name", name, 200));
+    const execution = this.#execution;
+    const isRecorded = execution.journal.count(key) > 0;
+    // A run that was here before the code asked has more on record already.
+    if (!isRecorded && !execution.isLive) return false;
+    if (this.#uses.has(key)) return true;
+    this.#uses.set(key, 1);
+    return this.#ask(
+      key,
+      () => execution.note(key, true),
+      () => true,
+    );
+  }
+
+  // ---------------------------------------------------------------- parts
+
+  async #event(event: string, timeoutMs: number | undefined): Promise<{ value: unknown } | null> {
+    const schema = this.#settings.events[event];
+    if (schema === undefined) {
+      const names = Object.keys(this.#settings.events).join(", ") || "none";
+      throw new TypeError(expected("event", `an event of the definition (${names})`, event));
+    }
+    if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
+    const unique = this.#name("got", event);
+    const { journal } = this.#execution;
+    const start = (request: Request): void => {
+      void this.#waitUntil(request, keyOf("wait", unique), timeoutMs, (nowMs, dueMs) => {
+        const found = journal.events.find(
+          (each) => each.event === event && !this.#isTaken(each.no),
+        );
+        if (found !== undefined && found.atMs <= dueMs) {
+          this.#taken.add(found.no);
+          return { n: found.no } satisfies GotData;
+        }
+        return nowMs >= dueMs ? ({ t: true } satisfies GotData) : undefined;
+      });
+    };
+    const got = await this.#ask<GotData>(keyOf("got", unique), start, (record) => {
+      const data = decode<GotData>(record);
+      if ("n" in data) this.#taken.add(data.n);
+      return data;
+    });
+    if ("t" in got) return null;
+    const sent = journal.events[got.n - 1];
+    if (sent === undefined)
+      throw new HoldfastError("CORRUPT", `Event ${got.n} of run "${this.id}" is not there`);
+    const value = decode({ key: event, data: sent.data });
+    return { value: await validate(schema, value, `the event "${event}" of run "${this.id}"`) };
+  }
+  /** Numbers of events that waits have taken. */
+  readonly #taken = new Set<number>();
+  #isTaken(no: number): boolean {
+    return this.#taken.has(no);
+  }
+
+  /**
+   * Waits until `over` gives an outcome to record; `mark` keeps the instant of the time-out, from
+   * the first time that the run gets here.
+   */
+  async #waitUntil(
+    request: Request,
+    mark: string,
+    delayMs: number | undefined,
+    over: (nowMs: number, dueMs: number) => unknown,
+  ): Promise<void> {
+    const execution = this.#execution;
+    const { journal } = execution;
+    let dueMs: number | null = null;
+    if (delayMs !== undefined) {
+      execution.begin();
+      try {
+        if (journal.count(mark) === 0) await execution.record(mark, null, delayMs);
+        dueMs = journal.find(mark)?.dueMs ?? null;
+      } catch {
+        // The stretch is over: `record` has said so.
+        return;
+      } finally {
+        execution.end();
+      }
+    }
+    const check = (): boolean => {
+      const outcome = over(journal.nowMs, dueMs ?? Infinity);
+      if (outcome === undefined) return false;
+      execution.note(request.key, outcome);
+      return true;
+    };
+    execution.wait({ request, dueMs, check });
+  }
+
+  /** The name with its count, if it was used before. */
+  #name(kind: "step" | "sleep" | "got", name: string): string {
+    checkText("name", name, 190);
+    const place = `${kind}:${name}`;
+    const uses = (this.#uses.get(place) ?? 0) + 1;
+    const before = uses === 1 ? undefined : numbered(name, uses - 1);
+    const outcome = kind === "sleep" ? "woke" : kind;
+    if (
+      kind !== "got" &&
+      before !== undefined &&
+      this.#execution.isRequested(keyOf(outcome, before))
+    ) {
+      throw new TypeError(
+        `Expected each ${kind} that is under way to have a name of its own, got "${name}" twice: which is which could not be told from the record`,
+      );
+    }
+    this.#uses.set(place, uses);
+    return numbered(name, uses);
+  }
+
+  #ask<T>(
+    key: string,
+    start: (request: Request) => void,
+    read: (record: RunRecord) => T,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const request: Request = {
+        key,
+        start: () => start(request),
+        settle: (record) => {
+          try {
+            resolve(read(record));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        reject,
+      };
+      this.#execution.request(request);
+    });
+  }
+}
+
+function numbered(name: string, uses: number): string {
+  return uses === 1 ? name : `${name}#${uses}`;
+}
