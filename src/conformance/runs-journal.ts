@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { LIMITS } from "../core/limits.ts";
 import { Kv } from "../ports/kv/index.ts";
 import { Queue } from "../ports/queue/index.ts";
+import type { RunState } from "../store/ops.ts";
 import { UNSTORABLE_TEXT } from "./data.ts";
 import { isRefused, refuses, rejectsArgument, whole, type Cases } from "./kit.ts";
 import { entry, Holder, holders } from "./runs-kit.ts";
@@ -180,6 +181,20 @@ export const runsJournalCases: Cases = {
     },
   ),
 
+  "Records that leave with other ops are refused with `CONFLICT` when they come again, so that the ops are done once.":
+    async (world) => {
+      const [one] = await holders(world);
+      const kv = new Kv<number>(one.store);
+      await one.start("a");
+      const run = await one.one("a");
+      const also = [kv.op.add("count", 1)];
+      const once = (): Promise<RunState> =>
+        one.runs.record(one.session, run, 0, [entry("1")], { also });
+      assert.equal((await once()).lastRecord, 1);
+      await refuses(once(), "CONFLICT");
+      assert.deepEqual([await one.keys("a"), (await kv.get("count"))?.value], [["1"], 1]);
+    },
+
   "A claim says where the run's journal and its events end, and what time it is by the store's clock.":
     async (world) => {
       const [one, two] = await holders(world);
@@ -230,6 +245,39 @@ export const runsJournalCases: Cases = {
       assert.deepEqual([fifth.attempt, fifth.delivery], [1, 1]);
     },
 
+  "A run that begins anew stays held, with its id, another payload, an empty journal and those of its events that were named; if its journal ends elsewhere, or in another record, it is refused with `CONFLICT`, and nothing is written.":
+    async (world) => {
+      const [one, two] = await holders(world);
+      await one.start("a");
+      const run = await one.one("a");
+      for (const name of ["x", "y", "z"]) {
+        await two.runs.send("a", { event: name, data: name, id: `id of ${name}` });
+      }
+      await one.record(run, 0, "1", "2");
+      const renewal = { after: 2, lastKey: "2", payload: "second", events: [1, 3] };
+      await refuses(one.runs.restart(one.session, run, { ...renewal, after: 1 }), "CONFLICT");
+      const other = { ...renewal, lastKey: "1" };
+      await refuses(one.runs.restart(one.session, run, other), "CONFLICT");
+      assert.deepEqual(await one.keys("a"), ["1", "2"]);
+      const state = await one.runs.restart(one.session, run, renewal);
+      assert.deepEqual([state.lastRecord, state.lastEvent], [0, 2]);
+      await refuses(one.runs.restart(one.session, run, renewal), "CONFLICT");
+      const journal = await one.runs.journal(run.seq);
+      const events = journal?.events.map(({ no, event, data, id }) => [no, event, data, id]);
+      assert.deepEqual(journal?.records, []);
+      assert.deepEqual(events, [
+        [1, "x", "x", "id of x"],
+        [2, "z", "z", "id of z"],
+      ]);
+      await one.record(run, 0, "new");
+      await two.runs.send("a", { event: "after", data: "" });
+      await one.runs.queue.settle(one.session, run, { outcome: "released" });
+      const again = await two.one("a");
+      assert.deepEqual([again.payload, again.run?.lastRecord, again.run?.lastEvent], ["second", 1, 3]);
+      await refuses(one.runs.restart(one.session, run, { ...renewal, after: 1, lastKey: "new" }), "FENCED");
+      assert.equal((await two.runs.start({ payload: "a", id: "a" })).status, "exists");
+    },
+
   "A record above its size limit is refused with `TOO_LARGE`, text that has a lone surrogate or NUL with `INVALID_DATA`, a wrong name, number or time with a `TypeError` or `RangeError`, before anything is written.":
     async (world) => {
       const [one] = await holders(world);
@@ -252,7 +300,8 @@ export const runsJournalCases: Cases = {
         one.runs.send("a", { event: "e", data: "x".repeat(LIMITS.recordBytes + 1) }),
         "TOO_LARGE",
       );
-      assert.deepEqual(await one.journal("a"), { records: [], events: [], hasMore: false });
+      const page = await one.journal("a");
+      assert.deepEqual([page?.records, page?.events, page?.hasMore], [[], [], false]);
     },
 };
 

@@ -113,6 +113,8 @@ export interface RunPage {
   readonly events: readonly RunEvent[];
   /** True: one of the two goes on. */
   readonly hasMore: boolean;
+  /** The store's now: what came before it, and is not of a later page, is here. */
+  readonly nowMs: number;
 }
 export interface ReadSessions {
   readonly read: "session.list";

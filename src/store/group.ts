@@ -90,6 +90,8 @@ function opBytes(op: Op): number {
         (sum, each) => sum + 64 + each.key.length + dataBytes(each.data),
         64,
       );
+    case "runs.restart":
+      return 64 + dataBytes(op.payload) + op.events.length * 8;
     case "runs.send":
       return 64 + op.event.length + dataBytes(op.data);
     case "queue.redrive":

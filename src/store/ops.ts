@@ -8,7 +8,14 @@
  */
 import type { Data } from "../core/codec.ts";
 import type { ErrorCode } from "../core/errors.ts";
-import type { RunsOp, RunsRecord, RunsSend, RunState, Sent } from "./run-ops.ts";
+import type {
+  RunsOp,
+  RunsRecord,
+  RunsRestart,
+  RunsSend,
+  RunState,
+  Sent,
+} from "./run-ops.ts";
 
 export { RUN_QUEUE } from "./run-ops.ts";
 export type {
@@ -17,6 +24,7 @@ export type {
   RunRecord,
   RunsOp,
   RunsRecord,
+  RunsRestart,
   RunsSend,
   RunState,
   Sent,
@@ -409,7 +417,7 @@ export type OpResult<O extends Op = Op> = O extends KvGet
                 ? Affected
                 : O extends SessionRenew
                   ? Renewed
-                  : O extends RunsRecord
+                  : O extends RunsRecord | RunsRestart
                     ? RunState
                     : O extends RunsSend
                       ? Sent

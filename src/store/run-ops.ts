@@ -25,7 +25,7 @@ export interface RecordInput {
 /**
  * Appends to the journal of a held run, whose last record must be `after`: so nobody writes who has
  * not read all of it. Refused as settle is, and with `CONFLICT` if the journal ends elsewhere. The
- * same records again after the same one change nothing.
+ * same records again after the same one change nothing, unless `isOnce`.
  */
 export interface RunsRecord {
   readonly op: "runs.record";
@@ -37,6 +37,11 @@ export interface RunsRecord {
   readonly records: readonly RecordInput[];
   /** True: the run got further, so that the counts of attempts and deliveries start again. */
   readonly isProgress: boolean;
+  /**
+   * True: the same records again are refused with `CONFLICT`, too, so that what else is in the
+   * group is done once with them.
+   */
+  readonly isOnce: boolean;
 }
 
 /**
@@ -61,7 +66,26 @@ export interface Sent {
   readonly no: number;
   readonly status: "sent" | "exists" | "passed-over";
 }
-export type RunsOp = RunsRecord | RunsSend;
+/**
+ * Begins a held run anew, with another payload: its journal is empty, its events are those of the
+ * numbers given, in that order and numbered from 1. It stays held. Refused as `runs.record` is, and
+ * with `CONFLICT` if its last record has another key: followed by a record with a key of its own in
+ * the group, a repeat is refused.
+ */
+export interface RunsRestart {
+  readonly op: "runs.restart";
+  readonly queue: string;
+  readonly session: string;
+  readonly seq: number;
+  readonly token: number;
+  /** The number of its last record; 0: there is none. */
+  readonly after: number;
+  /** The key of its last record; null: there is none. */
+  readonly lastKey: string | null;
+  readonly payload: Data;
+  readonly events: readonly number[];
+}
+export type RunsOp = RunsRecord | RunsSend | RunsRestart;
 
 /** One entry of a run's journal. Times by the store's clock. */
 export interface RunRecord {

@@ -43,6 +43,7 @@ function isBytes(value: unknown): boolean {
 function opHasBytes(op: Op): boolean {
   switch (op.op) {
     case "queue.enqueue":
+    case "runs.restart":
       return isBytes(op.payload);
     case "queue.settle":
       return isBytes(op.result);

@@ -17,10 +17,11 @@
 import type { Timer } from "../../core/clock.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { deferred } from "../../core/signal.ts";
-import type { RunRecord } from "../../store/ops.ts";
+import type { Placed } from "../../store/group.ts";
+import { RUN_QUEUE, type RunRecord } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import { Verdict, type HeldJob } from "../jobs/index.ts";
-import type { Journal } from "./journal.ts";
+import { isOfOps, type Appended, type Journal } from "./journal.ts";
 import {
   decode,
   encode,
@@ -35,6 +36,8 @@ import {
 export const CANCEL_EVENT = "$cancel";
 /** Code that asks for what the journal does not have may be waiting for something of its own. */
 const MISMATCH_AFTER_MS = 1_000;
+/** A run that is held looks for events this often. */
+const LOOK_EVERY_MS = 10_000;
 
 /** Something that the code waits for. */
 export interface Request {
@@ -66,6 +69,8 @@ export class Execution {
   readonly stopper: AbortController = new AbortController();
   stop: StopData | undefined;
   #cursor = 0;
+  /** The number of the outcome that was given last. */
+  #given = 0;
   readonly #requests = new Map<string, Request>();
   readonly #unstarted = new Set<Request>();
   readonly #waits = new Map<string, Waiting>();
@@ -74,6 +79,8 @@ export class Execution {
   #isDelivering = false;
   #isIdleDue = false;
   #mismatch: Timer | undefined;
+  #later: Timer | undefined;
+  #isOver = false;
   readonly #done = deferred<Ended | Verdict>();
 
   constructor(store: Store, held: HeldJob, journal: Journal) {
@@ -82,8 +89,23 @@ export class Execution {
     this.journal = journal;
   }
 
+  /** Unique for the step of the run, whatever runs there are, and however often it began anew. */
+  stepId(step: string): string {
+    return `${this.held.queue.slice(RUN_QUEUE.length)}/${this.childId(step)}`;
+  }
+  /** Unique among the runs of one name that this run makes. */
+  childId(step: string): string {
+    const { generation } = this.journal;
+    const id = generation === 0 ? this.held.id : `${this.held.id}~${generation}`;
+    return `${id}/${step}`;
+  }
+
   get isLive(): boolean {
     return this.#cursor >= this.journal.records.length;
+  }
+  /** Nothing is on record behind what was given last. */
+  get isAtEnd(): boolean {
+    return this.#given >= this.journal.records.length;
   }
 
   /**
@@ -102,7 +124,10 @@ export class Execution {
       (error: unknown) => this.#handlerEnded({ error }),
     );
     void this.#deliver();
+    this.#lookLater();
     return this.#done.promise.finally(() => {
+      this.#isOver = true;
+      this.#later?.cancel();
       this.#mismatch?.cancel();
       this.held.signal.removeEventListener("abort", onLost);
     });
@@ -139,8 +164,11 @@ export class Execution {
   }
 
   wait(waiting: Waiting): void {
+    // It was stopped while the instant of the waiting was being recorded.
+    if (this.stop !== undefined) return this.#refuse(waiting.request);
     if (waiting.check()) return;
     this.#waits.set(waiting.request.key, waiting);
+    this.#lookLater();
     this.#idle();
   }
 
@@ -155,6 +183,20 @@ export class Execution {
     }
     if (this.journal.isBehind) void this.news();
     void this.#deliver();
+  }
+
+  /** As `record`, in one commit with ops, of which one may refuse it. */
+  async recordWith(key: string, value: unknown, ops: readonly Placed[]): Promise<Appended> {
+    const record = encode(key, value);
+    try {
+      const appended = await this.journal.append([record], ops);
+      if (this.journal.isBehind) void this.news();
+      void this.#deliver();
+      return appended;
+    } catch (error) {
+      if (!isOfOps(error)) this.broken(error);
+      throw error;
+    }
   }
 
   /** As `record`, for who does not wait for it. */
@@ -178,6 +220,7 @@ export class Execution {
     }
     this.#noteCancel();
     this.#look();
+    this.#lookLater();
   }
 
   // -------------------------------------------------------------- giving outcomes
@@ -206,6 +249,7 @@ export class Execution {
   }
 
   #give(request: Request, record: RunRecord): void {
+    this.#given = record.no;
     this.#requests.delete(request.key);
     this.#unstarted.delete(request);
     this.#waits.delete(request.key);
@@ -306,6 +350,21 @@ export class Execution {
     if (!this.isLive || this.stop !== undefined) return;
     for (const [key, waiting] of this.#waits) if (waiting.check()) this.#waits.delete(key);
     this.#idle();
+  }
+
+  /**
+   * While steps run, nobody else says that an instant has come; and of an event only a hint told,
+   * which may be lost.
+   */
+  #lookLater(): void {
+    this.#later?.cancel();
+    if (this.#isOver) return;
+    let delayMs = LOOK_EVERY_MS;
+    for (const { dueMs } of this.#waits.values()) {
+      if (dueMs !== null) delayMs = Math.min(delayMs, dueMs - this.journal.nowMs);
+    }
+    const look = (): void => void this.news();
+    this.#later = this.store.clock.timer(Math.max(1, delayMs), look, { keepAlive: false });
   }
 
   /** Suspends at the end of this turn, if nothing happens until then. */

@@ -3,7 +3,8 @@
  * start runs, and work on them.
  */
 export { permanent } from "../../core/retry.ts";
-export type { Attempt } from "./attempts.ts";
+export { Completed } from "./attempts.ts";
+export type { Attempt, Refused, StepWork } from "./attempts.ts";
 export { workflow, type WorkflowDefinition } from "./definition.ts";
 export { RunInfo } from "./info.ts";
 export type { HistoryEntry, RunStatus } from "./info.ts";

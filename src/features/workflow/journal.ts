@@ -3,13 +3,15 @@
  * costs the same however many came before. Records that arrive while an append is under way gather
  * and leave together as the next one.
  */
-import { dataBytes } from "../../core/codec.ts";
+import { dataBytes, type Data } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { deferred, sleep, type Deferred } from "../../core/signal.ts";
 import type { Runs } from "../../ports/runs/index.ts";
-import type { RecordInput, RunEvent, RunRecord, RunState } from "../../store/ops.ts";
+import { refusalError, type Placed } from "../../store/group.ts";
+import type { RecordInput, Refusal, RunEvent, RunRecord, RunState } from "../../store/ops.ts";
 import type { HeldJob } from "../jobs/index.ts";
+import { encode, keyOf, kindOf, nameOf } from "./records.ts";
 
 const RETRY_INITIAL_MS = 20;
 const RETRY_MAX_MS = 2_000;
@@ -18,8 +20,15 @@ const APPEND_BYTES = 2_097_152;
 
 interface Waiting {
   readonly records: readonly RecordInput[];
-  readonly done: Deferred<void>;
+  readonly ops: readonly Placed[];
+  readonly done: Deferred<Appended>;
 }
+
+/** What ops that left with records gave; null: the answer was lost, but they held. */
+export type Appended =
+  | { readonly ok: true; readonly results: readonly unknown[] | null }
+  /** One of the ops was refused, so that nothing was written. `index` counts the ops. */
+  | { readonly ok: false; readonly refusal: Refusal };
 
 export class Journal {
   readonly records: RunRecord[] = [];
@@ -32,6 +41,7 @@ export class Journal {
   #waiting: Waiting[] = [];
   #isAppending = false;
   #isReading = false;
+  #isReadDue = false;
   #lastEvent: number;
   /** True until the first append after deliveries that got nowhere. */
   #isProgressDue: boolean;
@@ -52,6 +62,12 @@ export class Journal {
     return this.#byKey.get(key)?.count ?? 0;
   }
 
+  /** How often the run continued as new. */
+  get generation(): number {
+    const [first] = this.records;
+    return first !== undefined && kindOf(first.key) === "anew" ? Number(nameOf(first.key)) : 0;
+  }
+
   /** True while records are on their way. */
   get isBusy(): boolean {
     return this.#isAppending || this.#waiting.length > 0;
@@ -69,12 +85,16 @@ export class Journal {
 
   /** Reads events that came since; true if there are any. */
   async refresh(): Promise<boolean> {
+    // What is being read may be older than what the caller heard of.
+    this.#isReadDue = true;
     if (this.#isReading) return false;
     const before = this.events.length;
     this.#isReading = true;
     try {
-      do await this.#read();
-      while (this.isBehind);
+      while (this.#isReadDue || this.isBehind) {
+        this.#isReadDue = false;
+        await this.#read();
+      }
     } finally {
       this.#isReading = false;
     }
@@ -96,11 +116,16 @@ export class Journal {
     }
     this.events.push(...page.events.filter(({ no }) => no > this.events.length));
     this.#lastEvent = Math.max(this.#lastEvent, this.events.length);
+    if (page.hasMore) this.#isReadDue = true;
+    else this.nowMs = Math.max(this.nowMs, page.nowMs);
   }
 
-  /** Resolves when the records are in the journal; rejects if the run is held no more. */
-  append(records: readonly RecordInput[]): Promise<void> {
-    const waiting = { records, done: deferred<void>() };
+  /**
+   * Resolves when the records are in the journal, in one commit with the ops; rejects if the run is
+   * held no more.
+   */
+  append(records: readonly RecordInput[], ops: readonly Placed[] = []): Promise<Appended> {
+    const waiting = { records, ops, done: deferred<Appended>() };
     this.#waiting.push(waiting);
     if (!this.#isAppending) {
       this.#isAppending = true;
@@ -110,14 +135,48 @@ export class Journal {
     return waiting.done.promise;
   }
 
+  /**
+   * Begins the run anew, with an empty journal and the events of these numbers. One commit; a
+   * repeat of it finds a journal that ends elsewhere.
+   */
+  async restart(payload: Data, events: readonly number[]): Promise<void> {
+    const { claimed, session } = this.#held;
+    const { store, op } = this.#runs;
+    const after = this.records.length;
+    const lastKey = this.records.at(-1)?.key ?? null;
+    const first = encode(keyOf("anew", String(this.generation + 1)), null);
+    const ops = [
+      op.restart(session, claimed, { after, lastKey, payload, events }),
+      op.record(session, claimed, 0, [first], { isOnce: true }),
+    ];
+    let isUnknown = false;
+    await this.#repeat(async () => {
+      try {
+        const committed = await store.commitAll(ops);
+        if (committed.ok) return;
+        if (committed.refusal.code === "CONFLICT" && isUnknown) return;
+        throw refusalError(committed.refusal);
+      } catch (error) {
+        isUnknown ||= isHoldfastError(error) && error.outcome === "unknown";
+        throw error;
+      }
+    });
+  }
+
   async #flush(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#next();
       const records = batch.flatMap((each) => each.records);
+      const ops = batch.flatMap((each) => each.ops);
       try {
-        this.#added(records, await this.#commit(records));
-        for (const { done } of batch) done.resolve();
+        const { state, appended } = await this.#commit(records, ops);
+        if (state !== undefined) this.#added(records, state);
+        for (const { done } of batch) done.resolve(appended);
       } catch (error) {
+        if (isOfOps(error)) {
+          for (const { done } of batch) done.reject(error);
+          continue;
+        }
         this.#isAppending = false;
         for (const { done } of [...batch, ...this.#waiting]) done.reject(error);
         this.#waiting = [];
@@ -127,7 +186,10 @@ export class Journal {
     this.#isAppending = false;
   }
 
-  /** What one op may carry; a single larger append goes alone, to be refused in words. */
+  /**
+   * What one op may carry; a single larger append goes alone, to be refused in words, and so does
+   * one with ops, since they may be refused.
+   */
   #next(): readonly Waiting[] {
     const batch: Waiting[] = [];
     let [count, bytes] = [0, 0];
@@ -135,29 +197,72 @@ export class Journal {
       count += waiting.records.length;
       bytes += waiting.records.reduce((sum, { data }) => sum + dataBytes(data), 0);
       if (batch.length > 0 && (count > LIMITS.recordsPerOp || bytes > APPEND_BYTES)) break;
+      if (batch.length > 0 && waiting.ops.length > 0) break;
       batch.push(waiting);
+      if (waiting.ops.length > 0) break;
     }
     this.#waiting.splice(0, batch.length);
     return batch;
   }
 
-  /** Until the store has answered: the same records again do no harm. */
-  async #commit(records: readonly RecordInput[]): Promise<RunState> {
+  /**
+   * Until the store has answered. The same records again do no harm; with ops they are refused, so
+   * that the ops are done once.
+   */
+  async #commit(
+    records: readonly RecordInput[],
+    ops: readonly Placed[],
+  ): Promise<{ readonly state: RunState | undefined; readonly appended: Appended }> {
     const { claimed, session, signal } = this.#held;
-    const { clock, random } = this.#runs.store;
+    const { store, op } = this.#runs;
     const after = this.records.length;
+    const mode = { isProgress: this.#isProgressDue, isOnce: ops.length > 0 };
+    const placed = op.record(session, claimed, after, records, mode);
+    let isUnknown = false;
+    return this.#repeat(async () => {
+      try {
+        const committed = await store.commitAll([placed, ...ops]);
+        if (committed.ok) {
+          const [state, ...results] = committed.results;
+          this.#isProgressDue = false;
+          return { state, appended: { ok: true, results } };
+        }
+        const { refusal } = committed;
+        // The records stood first: no earlier try was applied either.
+        if (refusal.index > 0) return { state: undefined, appended: refusedWith(refusal) };
+        // Nobody but us appends, so that it was this that held.
+        if (refusal.code === "CONFLICT" && isUnknown && mode.isOnce) return this.#found(after);
+        throw refusalError(refusal);
+      } catch (error) {
+        isUnknown ||= isHoldfastError(error) && error.outcome !== "not-applied";
+        throw error;
+      }
+    });
+  }
+
+  /** Until the store has answered, or the run is held no more. */
+  async #repeat<T>(work: () => Promise<T>): Promise<T> {
+    const { session, signal } = this.#held;
+    const { clock, random } = this.#runs.store;
     for (let tries = 0; ; tries++) {
       try {
-        const isProgress = this.#isProgressDue;
-        const state = await this.#runs.record(session, claimed, after, records, { isProgress });
-        this.#isProgressDue = false;
-        return state;
+        return await work();
       } catch (error) {
         if (!canRepeat(error) || session.isOver) throw error;
       }
       const boundMs = Math.min(RETRY_MAX_MS, RETRY_INITIAL_MS * 2 ** tries);
       await sleep(clock, 1 + Math.floor(random.next() * boundMs), signal);
     }
+  }
+
+  /** Reads what an append wrote whose answer was lost. */
+  async #found(
+    after: number,
+  ): Promise<{ readonly state: undefined; readonly appended: Appended }> {
+    const page = await this.#runs.journal(this.#held.claimed.seq, { afterRecord: after });
+    for (const record of page?.records ?? []) this.#push(record);
+    this.#isProgressDue = false;
+    return { state: undefined, appended: { ok: true, results: null } };
   }
 
   #added(records: readonly RecordInput[], { nowMs, lastEvent }: RunState): void {
@@ -175,7 +280,19 @@ export class Journal {
   }
 }
 
-function canRepeat(error: unknown): boolean {
-  if (!isHoldfastError(error) || error.code === "CLOSED") return false;
+/** The ops could not be sent at all: nothing was, and the run is none the worse for it. */
+export function isOfOps(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return true;
+  return isHoldfastError(error) && (error.code === "UNSUPPORTED" || error.code === "TOO_LARGE");
+}
+
+function refusedWith(refusal: Refusal): Appended {
+  return { ok: false, refusal: { ...refusal, index: refusal.index - 1 } };
+}
+
+function canRepeat(error: unknown): error is HoldfastError {
+  if (!isHoldfastError(error)) return false;
+  // The journal ends elsewhere than we know: no repeat mends that.
+  if (error.code === "CLOSED" || error.code === "CONFLICT") return false;
   return error.retryable || error.outcome === "unknown";
 }

@@ -9,6 +9,7 @@
  *             sleep  when a sleep is over             wait   when a wait times out
  *             stop   the run failed or was cancelled: what follows is compensation
  *             undone, unfit  a compensation held, or failed and waits
+ *             anew   how often the run continued as new; the first record where it did
  *             parked it needs attention               redrive  somebody looked, and had it go on
  */
 import { dataBytes, jsonCodec, storableText } from "../../core/codec.ts";
@@ -27,6 +28,7 @@ export type Mark =
   | "undone"
   | "unfit"
   | "parked"
+  | "anew"
   | "redrive";
 export type Kind = Outcome | Mark;
 
@@ -76,6 +78,8 @@ export class StepError extends Error {
 
 /** A step's record: its value or its failure. */
 export type StepData = { readonly v?: unknown } | { readonly e: FailureData };
+/** What an attempt failed of, and the number of the next. */
+export type RetryData = FailureData & { readonly next: number };
 /** A wait's record: the number of the event, or that its time was up. */
 export type GotData = { readonly n: number } | { readonly t: true };
 export interface StopData {

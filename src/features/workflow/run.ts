@@ -3,9 +3,25 @@ import { validate } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { checkFunction, checkMs, checkOptions, checkText, expected } from "../../core/options.ts";
 import { checkRetry, type RetryOptions } from "../../core/retry.ts";
-import type { RunRecord } from "../../store/ops.ts";
-import type { Attempt } from "./attempts.ts";
+import type { Definition } from "../../store/definition.ts";
+import type { RunEvent, RunRecord } from "../../store/ops.ts";
+import type { StepWork } from "./attempts.ts";
+import {
+  CHILD_EVENT,
+  checkChildOptions,
+  childOutcome,
+  shortId,
+  startChild,
+  stopChild,
+  type AnyDefinition,
+  type ChildEnd,
+  type ChildOptions,
+  type ChildOutcome,
+  type ChildStart,
+  type Parent,
+} from "./child.ts";
 import type { Execution, Request } from "./execution.ts";
+import { isSpent } from "./fork.ts";
 import { decode, keyOf, StepError, type GotData, type StepData } from "./records.ts";
 import type { WorkflowSettings } from "./settings.ts";
 import { LiveStep, type Undo } from "./step.ts";
@@ -26,8 +42,16 @@ export interface StepOptions<T> {
   readonly undoRetry?: RetryOptions | undefined;
 }
 
-/** `E`: what each event carries. */
-export interface Run<E> {
+/** What a handler returns to go on as a new run: see `Run.continueAs`. */
+export class Continued<I = unknown> {
+  readonly input: I;
+  constructor(input: I) {
+    this.input = input;
+  }
+}
+
+/** `E`: what each event carries; `I`: what `start` takes. */
+export interface Run<E, I = unknown> {
   readonly id: string;
   /** Fencing token: greater than that of everybody who held the run before. */
   readonly token: bigint;
@@ -41,7 +65,8 @@ export interface Run<E> {
    * name that was used before counts on: "charge", "charge#2". Steps that run side by side need
    * names of their own.
    * Guarantee: recorded once; `work` runs at least once, and again where the process died before
-   * the record, so let it use `attempt.id`. What it throws is tried again as `retry` says, but for
+   * the record, so let it use `attempt.id`. What it does to the same store it may do exactly once:
+   * see `attempt.complete`. What it throws is tried again as `retry` says, but for
    * `permanent(error)`; the last failure is recorded, and thrown here as an `Error` of the same
    * name, message and code.
    * Errors: `NON_DETERMINISTIC` (the run's record says otherwise), `CLOSED` (the run stops), and
@@ -50,7 +75,7 @@ export interface Run<E> {
    */
   step<T>(
     name: string,
-    work: (attempt: Attempt) => Promise<T> | T,
+    work: StepWork<T>,
     options?: StepOptions<T>,
   ): Promise<T>;
   /** Waits by the store's clock. The run holds no memory and no process meanwhile. */
@@ -74,15 +99,51 @@ export interface Run<E> {
    * `if (await run.patched("vat")) ... else ...`.
    */
   patched(name: string): Promise<boolean>;
+  /**
+   * Starts a run of another workflow, and waits until it has ended: gives its output, or throws
+   * `FAILED` (details: `workflow`, `run`, `status`, `error`). The run holds no memory and no
+   * process meanwhile.
+   *
+   * Guarantee: started once, under a name made of this run's and the step's unless `options.id`
+   * gives one. If this run fails or is cancelled first, the child is cancelled, takes back what it
+   * did, and has ended before steps that came earlier are undone; see `onStop` and `undo`.
+   * Errors: besides, what refuses a start (`INVALID_DATA`, `ALREADY_EXISTS` ...). A child that
+   * needs attention has not ended: this run waits until somebody redrives it.
+   */
+  child<CI, O>(
+    name: string,
+    definition: AnyDefinition<CI, O>,
+    input: CI,
+    options?: ChildOptions<O>,
+  ): Promise<O>;
+  /** As `child`, but gives a failure as a value. */
+  tryChild<CI, O>(
+    name: string,
+    definition: AnyDefinition<CI, O>,
+    input: CI,
+    options?: ChildOptions<O>,
+  ): Promise<ChildOutcome<O>>;
+  /** The handle of a definition on the run's store, as `hf.open` gives it. */
+  open<H>(definition: Definition<H>): H;
+  /**
+   * Return it from the handler to go on as a new run of the same id with another input: the journal
+   * is empty again, events that no wait has taken are kept, and what was done can't be undone any
+   * more. For runs that would go on for ever. An input that its schema refuses fails the run.
+   */
+  continueAs(input: I): Continued<I>;
   /** Notes how far the run is, for people: any value with a JSON form of at most 16 KiB. */
   progress(value: unknown): void;
 }
 
-export class RunHandle<E> implements Run<E> {
+export class RunHandle<E, I = unknown> implements Run<E, I> {
   readonly #execution: Execution;
   readonly #settings: WorkflowSettings;
   readonly #undos: Undos;
   readonly #uses = new Map<string, number>();
+  /** What the code was told of patches: the same wherever it asks. */
+  readonly #patches = new Map<string, boolean>();
+  /** Numbers of events that waits have taken. */
+  readonly #taken = new Set<number>();
 
   constructor(execution: Execution, settings: WorkflowSettings, undos: Undos) {
     this.#execution = execution;
@@ -106,13 +167,17 @@ export class RunHandle<E> implements Run<E> {
 
   step<T>(
     name: string,
-    work: (attempt: Attempt) => Promise<T> | T,
+    work: StepWork<T>,
     options?: StepOptions<T>,
   ): Promise<T> {
     checkFunction("work", work);
     checkOptions("options", options, ["retry", "timeoutMs", "undo", "undoRetry"]);
-    const { retry, timeoutMs, undo, undoRetry } = options ?? {};
-    const { settings, unique } = { settings: this.#settings, unique: this.#name("step", name) };
+    return this.#step(this.#name("step", name), work, options);
+  }
+
+  #step<T>(unique: string, work: StepWork<T>, options: StepOptions<T> = {}): Promise<T> {
+    const { retry, timeoutMs, undo, undoRetry } = options;
+    const settings = this.#settings;
     const step = {
       name: unique,
       work,
@@ -178,16 +243,56 @@ export class RunHandle<E> implements Run<E> {
   async patched(name: string): Promise<boolean> {
     const key = keyOf("patch", checkText("name", name, 200));
     const execution = this.#execution;
-    const isRecorded = execution.journal.count(key) > 0;
+    const before = this.#patches.get(key);
+    if (before !== undefined) return before;
     // A run that was here before the code asked has more on record already.
-    if (!isRecorded && !execution.isLive) return false;
-    if (this.#uses.has(key)) return true;
-    this.#uses.set(key, 1);
+    const isNew = execution.journal.count(key) > 0 || execution.isAtEnd;
+    this.#patches.set(key, isNew);
+    if (!isNew) return false;
     return this.#ask(
       key,
       () => execution.note(key, true),
       () => true,
     );
+  }
+
+  async child<CI, O>(
+    name: string,
+    definition: AnyDefinition<CI, O>,
+    input: CI,
+    options?: ChildOptions<O>,
+  ): Promise<O> {
+    const outcome = await this.tryChild(name, definition, input, options);
+    if (outcome.ok) return outcome.value;
+    const { id, status, error } = outcome;
+    const message = `Child run "${id}" of workflow "${definition.name}" ended as ${status}: ${error.message}`;
+    const details = { workflow: definition.name, run: id, status, error: error.message };
+    throw new HoldfastError("FAILED", message, { details });
+  }
+
+  async tryChild<CI, O>(
+    name: string,
+    definition: AnyDefinition<CI, O>,
+    input: CI,
+    options: ChildOptions<O> = {},
+  ): Promise<ChildOutcome<O>> {
+    checkChildOptions(options);
+    const unique = this.#name("step", name);
+    const { id, end } = await this.#child(definition, unique, input, options);
+    if (end !== undefined) return childOutcome(definition, end);
+    const isMeant = ({ event, data }: RunEvent): boolean =>
+      event === CHILD_EVENT && decode<ChildEnd>({ key: event, data }).id === id;
+    const sent = await this.#take(`${CHILD_EVENT} ${unique}`, isMeant, undefined);
+    const { data } = sent as RunEvent;
+    return childOutcome(definition, decode<ChildEnd>({ key: CHILD_EVENT, data }));
+  }
+
+  open<H>(definition: Definition<H>): H {
+    return this.#execution.store.handle(definition);
+  }
+
+  continueAs(input: I): Continued<I> {
+    return new Continued(input);
   }
 
   // ---------------------------------------------------------------- parts
@@ -200,17 +305,29 @@ export class RunHandle<E> implements Run<E> {
     }
     if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
     const unique = this.#name("got", event);
+    const sent = await this.#take(unique, (each) => each.event === event, timeoutMs);
+    if (sent === null) return null;
+    const value = decode({ key: event, data: sent.data });
+    return { value: await validate(schema, value, `the event "${event}" of run "${this.id}"`) };
+  }
+
+  /** The first event that is meant and that no other wait has taken; null after the time-out. */
+  async #take(
+    unique: string,
+    isMeant: (event: RunEvent) => boolean,
+    timeoutMs: number | undefined,
+  ): Promise<RunEvent | null> {
     const { journal } = this.#execution;
     const start = (request: Request): void => {
       void this.#waitUntil(request, keyOf("wait", unique), timeoutMs, (nowMs, dueMs) => {
-        const found = journal.events.find(
-          (each) => each.event === event && !this.#isTaken(each.no),
-        );
+        const found = journal.events.find((each) => isMeant(each) && !this.#taken.has(each.no));
         if (found !== undefined && found.atMs <= dueMs) {
           this.#taken.add(found.no);
           return { n: found.no } satisfies GotData;
         }
-        return nowMs >= dueMs ? ({ t: true } satisfies GotData) : undefined;
+        // One that is known to be there, and not read yet, may have come in time.
+        const isLate = nowMs >= dueMs && !journal.isBehind;
+        return isLate ? ({ t: true } satisfies GotData) : undefined;
       });
     };
     const got = await this.#ask<GotData>(keyOf("got", unique), start, (record) => {
@@ -220,15 +337,33 @@ export class RunHandle<E> implements Run<E> {
     });
     if ("t" in got) return null;
     const sent = journal.events[got.n - 1];
-    if (sent === undefined)
-      throw new HoldfastError("CORRUPT", `Event ${got.n} of run "${this.id}" is not there`);
-    const value = decode({ key: event, data: sent.data });
-    return { value: await validate(schema, value, `the event "${event}" of run "${this.id}"`) };
+    if (sent !== undefined) return sent;
+    throw new HoldfastError("CORRUPT", `Event ${got.n} of run "${this.id}" is not there`);
   }
-  /** Numbers of events that waits have taken. */
-  readonly #taken = new Set<number>();
-  #isTaken(no: number): boolean {
-    return this.#taken.has(no);
+
+  /** Numbers of the events that nothing has taken yet and something may, in their order. */
+  untaken(): readonly number[] {
+    const { events } = this.#execution.journal;
+    const kept = events.filter(({ no, event }) => !this.#taken.has(no) && !isSpent(event));
+    return kept.map(({ no }) => no);
+  }
+
+  #child<CI, O>(
+    definition: AnyDefinition<CI, O>,
+    unique: string,
+    input: CI,
+    options: ChildOptions<O>,
+  ): Promise<ChildStart> {
+    const execution = this.#execution;
+    const { store, held } = execution;
+    const { name: workflow, queue } = this.#settings;
+    const id = options.id ?? shortId(execution.childId(unique));
+    const { retry, undoRetry } = options;
+    const parent: Parent = { store, held, workflow, partition: queue.partition };
+    return this.#step(unique, () => startChild(parent, definition, id, input), {
+      ...{ retry, undoRetry },
+      undo: (_, attempt) => stopChild(store, definition, id, options, attempt),
+    });
   }
 
   /**
@@ -268,6 +403,9 @@ export class RunHandle<E> implements Run<E> {
   /** The name with its count, if it was used before. */
   #name(kind: "step" | "sleep" | "got", name: string): string {
     checkText("name", name, 190);
+    if (COUNTED.test(name)) {
+      throw new RangeError(expected("name", "a name that does not end in # and a number", name));
+    }
     const place = `${kind}:${name}`;
     const uses = (this.#uses.get(place) ?? 0) + 1;
     const before = uses === 1 ? undefined : numbered(name, uses - 1);
@@ -307,6 +445,9 @@ export class RunHandle<E> implements Run<E> {
     });
   }
 }
+
+/** Names that are used again are counted so. */
+const COUNTED = /#\d+$/;
 
 function numbered(name: string, uses: number): string {
   return uses === 1 ? name : `${name}#${uses}`;

@@ -1,18 +1,18 @@
 /** A step that is really done: its attempts, and the record of how it ended. */
 import { sleep } from "../../core/signal.ts";
 import type { RetryPolicy } from "../../core/retry.ts";
-import { RUN_QUEUE } from "../../store/ops.ts";
-import type { HeldJob } from "../jobs/index.ts";
-import { nextDelayMs, tryOnce, type Attempt } from "./attempts.ts";
-import type { Ended, Execution, Request } from "./execution.ts";
-import { encode, failureData, keyOf, type StepData } from "./records.ts";
+import type { Placed } from "../../store/group.ts";
+import { LiveAttempt, nextDelayMs, tryAttempt, type Attempt, type StepWork, type Tried } from "./attempts.ts";
+import type { Execution, Request } from "./execution.ts";
+import type { Appended } from "./journal.ts";
+import { decode, encode, failureData, keyOf, type RetryData, type StepData } from "./records.ts";
 
 /** `done`: what the step gave; undefined where nobody knows what became of it. */
 export type Undo<T> = (done: T | undefined, attempt: Attempt) => Promise<unknown> | unknown;
 
 export interface Step<T> {
   readonly name: string;
-  readonly work: (attempt: Attempt) => Promise<T> | T;
+  readonly work: StepWork<T>;
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
   readonly hasUndo: boolean;
@@ -46,8 +46,9 @@ export class LiveStep<T> {
     const begin = keyOf("begin", name);
     if (hasUndo && journal.count(begin) === 0) await this.#execution.record(begin, null);
     const retry = keyOf("retry", name);
-    const next = journal.count(retry) + 1;
-    const dueMs = journal.find(retry)?.dueMs ?? 0;
+    const last = journal.find(retry);
+    const next = last === undefined ? 1 : decode<RetryData>(last).next;
+    const dueMs = last?.dueMs ?? 0;
     if (dueMs > journal.nowMs) this.#suspendUntil(dueMs, next);
     else await this.#attempts(next);
   }
@@ -56,6 +57,7 @@ export class LiveStep<T> {
     const { store, stopper } = this.#execution;
     for (let attempt = first; ; attempt++) {
       const tried = await this.#try(attempt);
+      if (tried === "recorded") return;
       if ("value" in tried) return this.#record({ v: tried.value });
       // Aborted: nobody knows what became of it.
       if (stopper.signal.aborted) return this.#execution.refuse(this.#request);
@@ -67,19 +69,14 @@ export class LiveStep<T> {
     }
   }
 
-  async #try(attempt: number): Promise<Ended> {
+  #try(attempt: number): Promise<Tried> {
     const { name, work, timeoutMs } = this.#step;
     const { store, held, stopper } = this.#execution;
-    const id = stepId(held, name);
-    const run = (signal: AbortSignal): Promise<T> | T =>
-      work({ id, key: held.id, attempt, token: held.token, signal });
-    try {
-      return {
-        value: await tryOnce(store.clock, { name, timeoutMs, signal: stopper.signal, run }),
-      };
-    } catch (error) {
-      return { error };
-    }
+    const names = { id: this.#execution.stepId(name), key: held.id, attempt, token: held.token };
+    const record = async (v: unknown, ops: readonly Placed[]): Promise<Appended> =>
+      this.#execution.recordWith(this.#request.key, { v } satisfies StepData, ops);
+    const begin = (signal: AbortSignal): LiveAttempt => new LiveAttempt(names, signal, record);
+    return tryAttempt(store.clock, { name, timeoutMs, signal: stopper.signal }, begin, work);
   }
 
   /** A value that can't be recorded fails the step: doing it again would not help. */
@@ -96,7 +93,8 @@ export class LiveStep<T> {
 
   async #putOff(delayMs: number, attempt: number, error: unknown): Promise<void> {
     const mark = keyOf("retry", this.#step.name);
-    await this.#execution.record(mark, failureData(error), delayMs);
+    const data: RetryData = { ...failureData(error), next: attempt };
+    await this.#execution.record(mark, data, delayMs);
     const dueMs = this.#execution.journal.find(mark)?.dueMs ?? 0;
     this.#suspendUntil(dueMs, attempt);
   }
@@ -113,9 +111,4 @@ export class LiveStep<T> {
     };
     execution.wait({ request: this.#request, dueMs, check });
   }
-}
-
-/** Unique for the step of the run, whatever runs there are. */
-export function stepId(held: Pick<HeldJob, "queue" | "id">, step: string): string {
-  return `${held.queue.slice(RUN_QUEUE.length)}/${held.id}/${step}`;
 }

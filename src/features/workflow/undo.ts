@@ -8,12 +8,13 @@ import { HoldfastError } from "../../core/errors.ts";
 import { jsonCodec } from "../../core/codec.ts";
 import { sleep } from "../../core/signal.ts";
 import type { RetryPolicy } from "../../core/retry.ts";
+import type { Placed } from "../../store/group.ts";
 import { Verdict } from "../jobs/index.ts";
-import { nextDelayMs, tryOnce } from "./attempts.ts";
+import { LiveAttempt, nextDelayMs, tryAttempt } from "./attempts.ts";
 import type { Execution } from "./execution.ts";
-import type { Journal } from "./journal.ts";
+import type { Appended, Journal } from "./journal.ts";
 import { decode, failureData, keyOf, kindOf, nameOf, type StepData } from "./records.ts";
-import { stepId, SUSPEND_ABOVE_MS, type Undo } from "./step.ts";
+import { SUSPEND_ABOVE_MS, type Undo } from "./step.ts";
 
 export interface UndoPlan {
   readonly undo: Undo<unknown>;
@@ -110,17 +111,20 @@ export class Undos {
     attempt: number,
   ): Promise<{ readonly error: unknown } | undefined> {
     const { store, held } = execution;
-    const { id: key, token } = held;
-    const id = `${stepId(held, name)}/undo`;
-    try {
-      await tryOnce(store.clock, {
-        ...{ name: `undo of ${name}`, timeoutMs, signal: held.signal },
-        run: (signal) => undo(value, { id, key, attempt, token, signal }),
-      });
-    } catch (error) {
-      return { error };
-    }
-    await execution.record(keyOf("undone", name), null);
+    const { id: key, token, signal } = held;
+    const names = { id: `${execution.stepId(name)}/undo`, key, attempt, token };
+    const done = keyOf("undone", name);
+    const record = async (_: unknown, ops: readonly Placed[]): Promise<Appended> =>
+      execution.recordWith(done, null, ops);
+    const tried = await tryAttempt(
+      store.clock,
+      { name: `undo of ${name}`, timeoutMs, signal },
+      (aborts) => new LiveAttempt(names, aborts, record),
+      (live) => undo(value, live),
+    );
+    if (tried === "recorded") return undefined;
+    if ("error" in tried) return tried;
+    await execution.record(done, null);
     return undefined;
   }
 }

@@ -1,15 +1,16 @@
 /** A workflow on one store: `hf.open(definition)`. Starts runs, sends them events, works on them. */
-import { jsonCodec, validate } from "../../core/codec.ts";
+import { jsonCodec, validate, type Data, type Schema } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
-import { checkFunction, checkOptions, checkText, expected } from "../../core/options.ts";
-import type { Wait } from "../../core/signal.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { Runs, type Journal as JournalPage } from "../../ports/runs/index.ts";
-import type { JobState, RunEvent, RunRecord, Sent } from "../../store/ops.ts";
+import { checkFunction, checkOptions, checkText, expected } from "../../core/options.ts";
+import { newId } from "../../core/random.ts";
+import type { Wait } from "../../core/signal.ts";
+import { Runs } from "../../ports/runs/index.ts";
+import { resultsOf, type Placed } from "../../store/group.ts";
+import type { JobState, QueueEnqueue, RunsSend, Sent } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import {
   JobQueue,
-  Verdict,
   type AddedJob,
   type HeldJob,
   type Job,
@@ -17,12 +18,12 @@ import {
   type Worker,
   type WorkOptions,
 } from "../jobs/index.ts";
-import { CANCEL_EVENT, Execution } from "./execution.ts";
+import { CANCEL_EVENT, type Execution } from "./execution.ts";
+import { forkEvents, readWhole } from "./fork.ts";
 import { historyOf, RunInfo, type HistoryEntry } from "./info.ts";
-import { Journal } from "./journal.ts";
-import { RunHandle, type Run } from "./run.ts";
+import type { Continued, Run } from "./run.ts";
 import type { WorkflowSettings } from "./settings.ts";
-import { Undos } from "./undo.ts";
+import { runStretch } from "./stretch.ts";
 
 export interface StartOptions extends Wait {
   /**
@@ -57,7 +58,33 @@ export interface RunList {
 }
 
 /** A run's code: an ordinary async function. It runs from its beginning at each replay. */
-export type RunHandler<P, R, E> = (input: P, run: Run<E>) => Promise<R> | R;
+export type RunHandler<P, R, E, I = unknown> = (
+  input: P,
+  run: Run<E, I>,
+) => Promise<R | Continued<I>> | R | Continued<I>;
+
+export interface ForkOptions extends Wait {
+  /** The step that is done anew, and all that the run did after it began. */
+  readonly from: string;
+  /** The new run's own name. Default: a new one. */
+  readonly id?: string | undefined;
+}
+
+/** Ops of this workflow for groups with other ops, of its partition. */
+export interface WorkflowOps<I, E> {
+  /**
+   * The op that starts a run. Throws what `start` throws for wrong options and inputs, and
+   * `UNSUPPORTED` if the schema is asynchronous.
+   */
+  start(input: I, options?: Omit<StartOptions, keyof Wait>): Placed<QueueEnqueue>;
+  /** The op that sends an event; it refuses the group with what `send` throws. */
+  send<K extends keyof E & string>(
+    run: string,
+    event: K,
+    value: E[K],
+    options?: Omit<SendOptions, keyof Wait>,
+  ): Placed<RunsSend>;
+}
 
 /**
  * `I` is what `start` takes, `P` what the handler sees, `R` what it returns, `O` what the awaiting
@@ -65,6 +92,7 @@ export type RunHandler<P, R, E> = (input: P, run: Run<E>) => Promise<R> | R;
  */
 export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   readonly name: string;
+  readonly op: WorkflowOps<I, E>;
   readonly #settings: WorkflowSettings;
   readonly #store: Store;
   readonly #jobs: JobQueue<I, P, O, R>;
@@ -76,6 +104,19 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     this.#store = store;
     this.#jobs = new JobQueue<I, P, O, R>(store, settings.queue);
     this.#runs = new Runs(store, settings.name, { partition: settings.queue.partition });
+    this.op = {
+      start: (input, options) => {
+        checkOptions("options", options, ["id", "delayMs", "priority"]);
+        return this.#jobs.op.add(input, options);
+      },
+      send: (run, event, value, options) => {
+        checkOptions("options", options, ["id"]);
+        const { id } = options ?? {};
+        const checked = validate(this.#schema(event), value, this.#eventTitle(event));
+        if (checked instanceof Promise) throw asynchronous(checked);
+        return this.#runs.op.send(run, { event, data: jsonCodec.encode(value), id });
+      },
+    };
   }
 
   /**
@@ -111,14 +152,60 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     options?: SendOptions,
   ): Promise<number> {
     checkOptions("options", options, ["id", "signal", "timeoutMs"]);
-    const schema = this.#settings.events[event];
-    if (schema === undefined) {
-      const names = Object.keys(this.#settings.events).join(", ") || "none";
-      throw new TypeError(expected("event", `an event of "${this.name}" (${names})`, event));
-    }
-    await validate(schema, value, `the event "${event}" of workflow "${this.name}"`);
+    await validate(this.#schema(event), value, this.#eventTitle(event));
     const { id, ...wait } = options ?? {};
     return (await this.#send(run, { event, value, id }, wait)).no;
+  }
+
+  #schema(event: string): Schema {
+    const schema = this.#settings.events[event];
+    if (schema !== undefined) return schema;
+    const names = Object.keys(this.#settings.events).join(", ") || "none";
+    throw new TypeError(expected("event", `an event of "${this.name}" (${names})`, event));
+  }
+  #eventTitle(event: string): string {
+    return `the event "${event}" of workflow "${this.name}"`;
+  }
+
+  /**
+   * Starts a run inside the caller's own synchronous SQLite transaction: it is there if and when
+   * that commits. See `JobQueue.addIn` for what `tx` is, and for the errors.
+   */
+  startIn(tx: unknown, input: I, options?: Omit<StartOptions, keyof Wait>): StartedRun<O> {
+    checkOptions("options", options, ["id", "delayMs", "priority"]);
+    const added = this.#jobs.addIn(tx, input, options);
+    const result = (wait?: Wait): Promise<O> => added.result(wait);
+    return { id: added.id, status: "added", result };
+  }
+
+  /**
+   * Starts a new run with the input of another and all that it had on record before it came to a
+   * step: from that step on everything is done anew, by today's code. The other run stays as it is:
+   * what it undid is not done again, so fork from a step from which that is right.
+   *
+   * Errors: `NOT_FOUND` (the run, or a step that it did not come to), `ALREADY_EXISTS` (`id`),
+   * `TOO_LARGE` (the run has more events than a group takes); as `start` besides. The run's journal
+   * must be kept until the fork has been claimed once.
+   */
+  async fork(run: string, options: ForkOptions): Promise<StartedRun<O>> {
+    checkOptions("options", options, ["from", "id", "signal", "timeoutMs"]);
+    const { clock, random } = this.#store;
+    const { from, id = newId(clock.wallMs(), random), ...wait } = options;
+    checkText("from", from, LIMITS.nameChars);
+    const { op } = this.#runs;
+    const [job, taken] = await this.#runs.queue.get([run, id], wait);
+    if (taken !== null) {
+      const message = `Expected \`id\` to be new, found a run "${id}" of workflow "${this.name}"`;
+      throw new HoldfastError("ALREADY_EXISTS", message, { details: { run: id } });
+    }
+    const whole = job == null ? null : await readWhole(this.#runs, job.seq, wait);
+    if (job == null || whole === null) {
+      const message = `Expected run "${run}" of workflow "${this.name}" to be there, found none`;
+      throw new HoldfastError("NOT_FOUND", message, { details: { run } });
+    }
+    const sends = forkEvents(whole, { seq: job.seq, run }, from).map((event) => op.send(id, event));
+    resultsOf(await this.#store.commitAll([op.start({ id, payload: job.payload }), ...sends], wait));
+    return { id, status: "added", result: (how?: Wait): Promise<O> => this.result(id, how) };
   }
 
   /**
@@ -160,13 +247,16 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
    * lost changes nothing. A run whose process dies goes on elsewhere from its last record.
    * Errors: `TypeError` and `RangeError` for options, `CLOSED`.
    */
-  work(handler: RunHandler<P, R, E>, options?: WorkOptions): Worker {
+  work(handler: RunHandler<P, R, E, I>, options?: WorkOptions): Worker {
     checkFunction("handler", handler);
     const executions = new Set<Execution>();
+    const encodeInput = (input: unknown): Data => this.#encodeInput(input as I);
+    const shared = { runs: this.#runs, settings: this.#settings, executions, encodeInput };
     const worker = this.#jobs.work(
       // What it gives is a verdict, or nothing.
       ((input: P, job: Job) => {
-        return this.#stretch(input, job as HeldJob, handler, executions);
+        const held = job as HeldJob;
+        return runStretch<E>({ ...shared, held, handler: (run) => handler(input, run as never) });
       }) as never,
       options,
     );
@@ -177,34 +267,9 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     return worker;
   }
 
-  async #stretch(
-    input: P,
-    held: HeldJob,
-    handler: RunHandler<P, R, E>,
-    executions: Set<Execution>,
-  ): Promise<Verdict> {
-    const journal = new Journal(this.#runs, held);
-    await journal.load();
-    const execution = new Execution(this.#store, held, journal);
-    const undos = new Undos();
-    const run = new RunHandle<E>(execution, this.#settings, undos);
-    executions.add(execution);
-    try {
-      const ended = await execution.run(async () => handler(input, run));
-      if (ended instanceof Verdict) return ended;
-      if (execution.stop === undefined && "value" in ended) {
-        try {
-          const result = await held.worker.storeOutput(ended.value);
-          return new Verdict({ outcome: "completed", result });
-        } catch (error) {
-          // What it did is undone: nobody would see what came of it.
-          execution.fail(error);
-        }
-      }
-      return await undos.run(execution);
-    } finally {
-      executions.delete(execution);
-    }
+  /** Checked and encoded; a schema that is asynchronous is refused with `UNSUPPORTED`. */
+  #encodeInput(input: I): Data {
+    return this.#jobs.op.add(input).op.payload;
   }
 
   /**
@@ -250,17 +315,8 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   async history(run: string, wait?: Wait): Promise<readonly HistoryEntry[] | null> {
     const info = await this.get(run, wait);
     if (info === null) return null;
-    const records: RunRecord[] = [];
-    const events: RunEvent[] = [];
-    for (let hasMore = true; hasMore;) {
-      const place = { afterRecord: records.length, afterEvent: events.length };
-      const page: JournalPage | null = await this.#runs.journal(info.seq, { ...place, ...wait });
-      if (page === null) return null;
-      records.push(...page.records);
-      events.push(...page.events);
-      ({ hasMore } = page);
-    }
-    return historyOf(records, events);
+    const whole = await readWhole(this.#runs, info.seq, wait);
+    return whole === null ? null : historyOf(whole.records, whole.events);
   }
 
   /** Counts by state of the jobs that the runs are; see `list`. */
@@ -288,4 +344,11 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   resume(wait?: Wait): Promise<void> {
     return this.#jobs.resume(wait);
   }
+}
+
+function asynchronous(checked: Promise<unknown>): HoldfastError {
+  checked.catch(() => {});
+  const message =
+    "Expected a synchronous schema for `op.send`, got an asynchronous one: use `send`";
+  return new HoldfastError("UNSUPPORTED", message, { outcome: "not-applied" });
 }

@@ -15,6 +15,7 @@ import {
   type QueueSettle,
   type RecordInput,
   type RunsRecord,
+  type RunsRestart,
   type RunsSend,
 } from "../../store/ops.ts";
 import { checkData, type JobInput, type Receipt } from "../queue/ops.ts";
@@ -31,6 +32,24 @@ export interface EventInput {
   readonly id?: string | undefined;
   /** True: a run that is missing or has ended is passed over. Default false: it is an error. */
   readonly isLenient?: boolean | undefined;
+}
+
+export interface RecordMode {
+  /** The run got further: its counts of attempts and deliveries start again. Default false. */
+  readonly isProgress?: boolean | undefined;
+  /** The same records again are refused with `CONFLICT`, too. Default false. */
+  readonly isOnce?: boolean | undefined;
+}
+
+/** What a run begins anew with. */
+export interface Renewal {
+  /** The number of its last record; 0: there is none. */
+  readonly after: number;
+  /** The key of its last record; null: there is none. */
+  readonly lastKey: string | null;
+  readonly payload: Data;
+  /** The numbers of the events that it keeps. */
+  readonly events: readonly number[];
 }
 
 export interface Suspension {
@@ -74,7 +93,7 @@ export function record(
   holder: { readonly session: string; readonly run: Receipt },
   after: number,
   records: readonly RecordInput[],
-  isProgress: boolean,
+  { isProgress = false, isOnce = false }: RecordMode = {},
 ): RunsRecord {
   if (!Array.isArray(records)) throw new TypeError(expected("records", "an array", records));
   checkInteger("records.length", records.length, 1, LIMITS.recordsPerOp);
@@ -86,6 +105,33 @@ export function record(
     after: checkInteger("after", after),
     records: (records as readonly RecordInput[]).map(checkRecord),
     isProgress: checkBoolean("isProgress", isProgress),
+    isOnce: checkBoolean("isOnce", isOnce),
+  };
+}
+
+/** `renewal`: what the run begins anew with. */
+export function restart(
+  queue: string,
+  holder: { readonly session: string; readonly run: Receipt },
+  renewal: Renewal,
+): RunsRestart {
+  if (typeof renewal !== "object" || renewal === null) {
+    throw new TypeError(expected("renewal", "an object", renewal));
+  }
+  checkOptions("renewal", renewal, ["after", "lastKey", "payload", "events"]);
+  const { after, lastKey, payload, events } = renewal;
+  if (!Array.isArray(events)) throw new TypeError(expected("renewal.events", "an array", events));
+  checkInteger("renewal.events.length", events.length, 0, LIMITS.runEvents);
+  return {
+    op: "runs.restart",
+    queue,
+    session: holder.session,
+    ...checkHeld(holder.run),
+    after: checkInteger("renewal.after", after),
+    lastKey:
+      lastKey === null ? null : checkText("renewal.lastKey", lastKey, LIMITS.recordKeyChars),
+    payload: checkData("renewal.payload", payload, LIMITS.payloadBytes),
+    events: (events as readonly number[]).map((no) => checkInteger("renewal.events", no, 1)),
   };
 }
 

@@ -17,6 +17,7 @@ import type {
   QueueSettle,
   RecordInput,
   RunsRecord,
+  RunsRestart,
   RunsSend,
   RunState,
   Sent,
@@ -25,7 +26,7 @@ import type { Session } from "../../store/session.ts";
 import type { Store } from "../../store/store.ts";
 import { Queue, type QueueOptions, type Receipt, type SettleOptions } from "../queue/index.ts";
 import * as ops from "./ops.ts";
-import type { EventInput, RunInput, Suspension } from "./ops.ts";
+import type { EventInput, RecordMode, Renewal, RunInput, Suspension } from "./ops.ts";
 
 export interface SuspendOptions extends Wait {
   /** Ops of the same partition that hold or fall together with it. */
@@ -50,8 +51,9 @@ export interface RunsOps {
     run: Receipt,
     after: number,
     records: readonly RecordInput[],
-    isProgress?: boolean,
+    mode?: RecordMode,
   ): Placed<RunsRecord>;
+  restart(session: Session, run: Receipt, renewal: Renewal): Placed<RunsRestart>;
   send(run: string, event: EventInput): Placed<RunsSend>;
   suspend(session: Session, run: Receipt, suspension: Suspension): Placed<QueueSettle>;
 }
@@ -78,9 +80,13 @@ export class Runs {
     const place = <O extends Op>(op: O): Placed<O> => ({ partition, op });
     this.op = {
       start: (run) => this.queue.op.enqueue(run),
-      record: (session, run, after, records, isProgress = false) => {
+      record: (session, run, after, records, mode) => {
         const holder = { session: idOf(session), run };
-        return place(ops.record(queue, holder, after, records, isProgress));
+        return place(ops.record(queue, holder, after, records, mode));
+      },
+      restart: (session, run, renewal) => {
+        const holder = { session: idOf(session), run };
+        return place(ops.restart(queue, holder, renewal));
       },
       send: (run, event) => place(ops.send(queue, run, event)),
       suspend: (session, run, how) => place(ops.suspend(queue, idOf(session), run, how)),
@@ -109,7 +115,9 @@ export class Runs {
    *
    * Guarantee: all of them or none, and only by who holds the run and has read its journal to the
    * end. The same records again after the same one change nothing, so that it may be repeated after
-   * a lost answer. `isProgress` starts the counts of attempts and deliveries again.
+   * a lost answer; with ops of `also` they are refused with `CONFLICT`, so that the ops are done
+   * once: who sees that reads the journal. `isProgress` starts the counts of attempts and
+   * deliveries again.
    * Errors: `LEASE_LOST`, `FENCED` (the run is not held under the token), `CONFLICT` (the journal
    * ends elsewhere), `TOO_LARGE`, and what refuses an op of `also`.
    * Complexity: a share of one round trip.
@@ -123,8 +131,27 @@ export class Runs {
   ): Promise<RunState> {
     checkOptions("options", options, ["also", "isProgress", "signal", "timeoutMs"]);
     const { also = [], isProgress, ...wait } = options;
-    const placed = this.op.record(session, run, after, records, isProgress);
+    const isOnce = also.length > 0;
+    const placed = this.op.record(session, run, after, records, { isProgress, isOnce });
     return resultsOf(await this.store.commitAll([placed, ...also], wait))[0];
+  }
+
+  /**
+   * Begins a held run anew: with another payload, an empty journal,
+   * and those of its events that `renewal` names, numbered from 1. It stays held. For runs that go
+   * on for ever: neither journal nor events grow without end.
+   *
+   * Errors: as `record`; `CONFLICT` also if its last record has another key. With a record behind it
+   * in one group (see `op`) that has a key of its own, a repeat after an unknown outcome is refused
+   * with `CONFLICT` if it held.
+   */
+  async restart(
+    session: Session,
+    run: Receipt,
+    renewal: Renewal,
+    wait?: Wait,
+  ): Promise<RunState> {
+    return (await this.#one(this.op.restart(session, run, renewal), wait)) as RunState;
   }
 
   /**

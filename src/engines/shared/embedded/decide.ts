@@ -17,8 +17,9 @@ import type {
   QueueProgress,
   QueueSettle,
   Refusal,
+  RunsOp,
   RunsRecord,
-  RunsSend,
+  RunsRestart,
   SessionOpen,
 } from "../../../store/ops.ts";
 import { liveKv } from "./kv-ops.ts";
@@ -42,7 +43,7 @@ const KNOWN: Readonly<Record<Op["op"], true>> = {
   ...{ "queue.configure": true, "queue.enqueue": true, "queue.claim": true },
   ...{ "queue.settle": true, "queue.progress": true, "queue.cancel": true },
   ...{ "queue.redrive": true, "queue.pause": true, "queue.purge": true },
-  ...{ "runs.record": true, "runs.send": true },
+  ...{ "runs.record": true, "runs.send": true, "runs.restart": true },
   ...{ "session.open": true, "session.renew": true, "session.end": true, "bus.publish": true },
 };
 const OPS: ReadonlySet<string> = new Set(Object.keys(KNOWN));
@@ -109,6 +110,7 @@ export class Decision {
       case "queue.progress":
         return this.#held(op);
       case "runs.record":
+      case "runs.restart":
       case "runs.send":
         return this.#run(op);
       case "session.open":
@@ -196,7 +198,7 @@ export class Decision {
     return undefined;
   }
 
-  #held(op: QueueSettle | QueueProgress | RunsRecord): Judged {
+  #held(op: QueueSettle | QueueProgress | RunsRecord | RunsRestart): Judged {
     const lost = this.#session(op.session);
     if (lost !== undefined) return lost;
     const { tables, partition } = this.#scope;
@@ -215,8 +217,9 @@ export class Decision {
     return { code: "FENCED", message, details: { queue: op.queue, seq: op.seq, token: op.token } };
   }
 
-  #run(op: RunsRecord | RunsSend): Judged {
+  #run(op: RunsOp): Judged {
     if (op.op === "runs.record") return this.#held(op) ?? this.#runs.record(op);
+    if (op.op === "runs.restart") return this.#held(op) ?? this.#runs.restart(op);
     return this.#runs.send(op, this.#payloads.has(`${op.queue}\n${op.run}`));
   }
 

@@ -120,6 +120,8 @@ function writeQueue(scope: Scope, op: Extract<Op, { queue: string }>): OpResult 
       return queue.purge(scope, op);
     case "runs.record":
       return runs.record(scope, op);
+    case "runs.restart":
+      return runs.restart(scope, op);
     case "runs.send":
       return runs.send(scope, op);
   }

@@ -1,6 +1,6 @@
 /** What may refuse the ops of runs; a part of a group's decision (`decide.ts`), by reads alone. */
 import { LIMITS } from "../../../core/limits.ts";
-import type { QueueSettle, RunsRecord, RunsSend } from "../../../store/ops.ts";
+import type { QueueSettle, RunsRecord, RunsRestart, RunsSend } from "../../../store/ops.ts";
 import { isSameData } from "./refusals.ts";
 import type { Verdict } from "./refusals.ts";
 import { isRecorded, receiver } from "./run-ops.ts";
@@ -28,17 +28,35 @@ export class RunDecision {
 
   /** Of a run that its sender holds. */
   record(op: RunsRecord): Verdict | undefined {
-    const { tables, partition } = this.#scope;
-    const { no } = tables.queueByName(partition.no, op.queue) as QueueRow;
-    const { seq, after, records } = op;
-    const last = this.#ends?.get(seq) ?? tables.lastRecord(no, seq);
+    const { tables } = this.#scope;
+    const queue = this.#queue(op);
+    const last = this.#last(queue, op.seq);
+    const { after, records } = op;
     if (last === after) {
-      (this.#ends ??= new Map()).set(seq, after + records.length);
+      (this.#ends ??= new Map()).set(op.seq, after + records.length);
       return undefined;
     }
-    if (last > after && isRecorded(tables, no, op)) return undefined;
-    const message = `Expected the journal of run ${seq} in "${op.queue}" to end at record ${after}, found ${last}: read what it has, and go on from there`;
-    return { code: "CONFLICT", message, details: { queue: op.queue, seq, after, last } };
+    if (!op.isOnce && last > after && isRecorded(tables, queue, op)) return undefined;
+    return elsewhere(op, last);
+  }
+
+  /** Of a run that its sender holds. */
+  restart(op: RunsRestart): Verdict | undefined {
+    const queue = this.#queue(op);
+    const last = this.#last(queue, op.seq);
+    if (last !== op.after) return elsewhere(op, last);
+    const [row] = last === 0 ? [] : this.#scope.tables.records(queue, op.seq, last - 1, 1);
+    if ((row?.key ?? null) !== op.lastKey) return otherwise(op, row?.key ?? null);
+    (this.#ends ??= new Map()).set(op.seq, 0);
+    return undefined;
+  }
+
+  #queue(op: RunsRecord | RunsRestart): number {
+    const { tables, partition } = this.#scope;
+    return (tables.queueByName(partition.no, op.queue) as QueueRow).no;
+  }
+  #last(queue: number, seq: number): number {
+    return this.#ends?.get(seq) ?? this.#scope.tables.lastRecord(queue, seq);
   }
 
   /** `isStarted`: an earlier op of the group starts the run. */
@@ -67,6 +85,16 @@ export class RunDecision {
 
 function detailsOf({ queue, run, event }: RunsSend): Verdict["details"] {
   return { queue, run, event };
+}
+
+function elsewhere({ queue, seq, after }: RunsRecord | RunsRestart, last: number): Verdict {
+  const message = `Expected the journal of run ${seq} in "${queue}" to end at record ${after}, found ${last}: read what it has, and go on from there`;
+  return { code: "CONFLICT", message, details: { queue, seq, after, last } };
+}
+
+function otherwise({ queue, seq, lastKey }: RunsRestart, found: string | null): Verdict {
+  const message = `Expected the last record of run ${seq} in "${queue}" to be "${lastKey}", found "${found}": read what it has, and go on from there`;
+  return { code: "CONFLICT", message, details: { queue, seq, lastKey, found } };
 }
 
 function missing(op: RunsSend): Verdict {

@@ -3,7 +3,14 @@
  * it has besides: a journal that only its holder appends to, events that anybody sends, and
  * the suspension that ends when an event comes.
  */
-import type { QueueSettle, RunsRecord, RunsSend, RunState, Sent } from "../../../store/ops.ts";
+import type {
+  QueueSettle,
+  RunsRecord,
+  RunsRestart,
+  RunsSend,
+  RunState,
+  Sent,
+} from "../../../store/ops.ts";
 import type { ReadRun, RunPage } from "../../../store/driver.ts";
 import { makeReady, makeScheduled, overRow, rankOf } from "./placement.ts";
 import { isSameData } from "./refusals.ts";
@@ -42,6 +49,20 @@ export function record(scope: Scope, op: RunsRecord): RunState {
     commit.isDirty = true;
   }
   return runState(tables, queue, seq, nowMs);
+}
+
+export function restart(scope: Scope, op: RunsRestart): RunState {
+  const { tables, partition, nowMs, commit } = scope;
+  const queue = tables.queueByName(partition.no, op.queue) as QueueRow;
+  const { seq } = op;
+  const kept = op.events.flatMap((no) => tables.events(queue.no, seq, no - 1, 1));
+  tables.deleteRun(queue.no, seq);
+  for (const [i, event] of kept.entries()) tables.insertEvent({ ...event, no: i + 1 });
+  const job = tables.job(queue.no, seq) as JobRow;
+  Object.assign(job, { payload: op.payload, isReplaced: true, attempts: 0, lost: 0 });
+  tables.saveJob(job);
+  commit.isDirty = true;
+  return runState(tables, queue.no, seq, nowMs);
 }
 
 function startCountsAgain(tables: Tables, queue: number, seq: number): void {
@@ -123,5 +144,6 @@ export function runPage(
     records: records.map(({ no, key, data, atMs, dueMs }) => ({ no, key, data, atMs, dueMs })),
     events: events.map(({ no, event, data, id, atMs }) => ({ no, event, data, id, atMs })),
     hasMore: records.length === limit || events.length === limit,
+    nowMs,
   };
 }
