@@ -20,6 +20,21 @@ abstract class Lifetime implements AsyncDisposable {
 // src/core/lifetime.d.ts
 type LifetimeState = "running" | "draining" | "closed";
 
+// src/core/retry.d.ts
+interface RetryOptions {
+    readonly attempts?: number | undefined;
+    readonly backoff?: BackoffOptions | undefined;
+}
+
+// src/core/retry.d.ts
+interface RetryPolicy {
+    readonly attempts: number;
+    readonly initialMs: number;
+    readonly factor: number;
+    readonly maxMs: number;
+    readonly isJittered: boolean;
+}
+
 // src/engines/memory/queue-tables.d.ts
 class QueueTables extends RunTables {
     #private;
@@ -453,6 +468,31 @@ interface Committed {
     readonly isDirty: boolean;
 }
 
+// src/features/idempotency/attempt.d.ts
+type ResultsOf<P extends readonly Placed[]> = Extract<Committed<OpsOf<P>>, {
+    readonly ok: true;
+}>["results"];
+
+// src/features/idempotency/settings.d.ts
+interface IdempotencySettings {
+    readonly name: string;
+    readonly partition: string | undefined;
+    readonly output: Schema | undefined;
+    readonly ttlMs: number;
+    readonly inFlight: InFlight;
+    readonly fingerprint: ((input: unknown) => unknown) | undefined;
+    readonly timeoutMs: number;
+    readonly graceMs: number;
+    readonly codec: Codec;
+    readonly prefix: string;
+}
+
+// src/features/idempotency/settings.d.ts
+type OutputOf<SO extends Schema | undefined> = SO extends Schema ? SchemaOutput<SO> : unknown;
+
+// src/features/idempotency/settings.d.ts
+type ReturnOf<SO extends Schema | undefined> = SO extends Schema ? SchemaInput<SO> : unknown;
+
 // src/features/jobs/add.d.ts
 interface AddTiming {
     readonly delayMs?: number | undefined;
@@ -479,39 +519,6 @@ type CompleteOutcome = {
     readonly kind: "lost";
     readonly error: HoldfastError;
 };
-
-// src/features/jobs/job.d.ts
-class HeldJob implements Job {
-    #private;
-    readonly claimed: ClaimedJob;
-    readonly session: Session;
-    readonly queue: string;
-    readonly worker: Holder;
-    stage: Stage;
-    cause: StopCause | undefined;
-    reason: unknown;
-    deadlineMs: number;
-    startedMs: number;
-    call: Call | undefined;
-    isAnswered: boolean;
-    hasEnded: boolean;
-    isGivenUp: boolean;
-    completing: Promise<CompleteOutcome> | undefined;
-    constructor(queue: string, claimed: ClaimedJob, session: Session, worker: Holder);
-    get id(): string;
-    get key(): string | undefined;
-    get priority(): number;
-    get attempt(): number;
-    get delivery(): number;
-    get token(): bigint;
-    get waitedMs(): number;
-    get signal(): AbortSignal;
-    stop(cause: StopCause, reason: unknown): void;
-    settlement(outcome: QueueSettle["outcome"]): QueueSettle;
-    progress(value: unknown): void;
-    complete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P>>;
-    tryComplete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P> | Refused>;
-}
 
 // src/features/jobs/job.d.ts
 interface Holder {
@@ -595,7 +602,7 @@ class Loop implements Holder {
     get isOverloaded(): boolean;
     get isPaused(): boolean;
     ended(call: Call): void;
-    completed(held: HeldJob, result: Data | null): void;
+    completed(held: HeldJob, returned: Data | null | Verdict): void;
     failed(held: HeldJob, thrown: unknown): void;
     unusable(held: HeldJob, error: unknown): void;
     storeOutput(output: unknown): Data | null | Promise<Data | null>;
@@ -627,13 +634,8 @@ interface Runner {
 }
 
 // src/features/jobs/retry.d.ts
-interface RetryPolicy {
-    readonly attempts: number;
+interface RetryPolicy extends AttemptsPolicy {
     readonly deliveries: number;
-    readonly initialMs: number;
-    readonly factor: number;
-    readonly maxMs: number;
-    readonly isJittered: boolean;
     readonly holdsKey: boolean;
 }
 
@@ -689,6 +691,61 @@ interface WorkerSettings {
     readonly drainMs: number | undefined;
     readonly maxLoopDelayMs: number | null;
     readonly observe: ((event: WorkerEvent) => void) | undefined;
+}
+
+// src/features/workflow/attempts.d.ts
+type ResultsOf<P extends readonly Placed[]> = {
+    readonly [I in keyof OpsOf<P>]: OpResult<OpsOf<P>[I]>;
+};
+
+// src/features/workflow/definition.d.ts
+type OutputOf<SO extends Schema | undefined> = SO extends Schema ? SchemaOutput<SO> : unknown;
+
+// src/features/workflow/definition.d.ts
+type ReturnOf<SO extends Schema | undefined> = SO extends Schema ? SchemaInput<SO> : unknown;
+
+// src/features/workflow/records.d.ts
+interface FailureData {
+    readonly name: string;
+    readonly message: string;
+    readonly code?: string | undefined;
+}
+
+// src/features/workflow/records.d.ts
+type Kind = Outcome | Mark;
+
+// src/features/workflow/records.d.ts
+type Mark = "begin" | "retry" | "sleep" | "wait" | "stop" | "undone" | "unfit" | "parked" | "redrive";
+
+// src/features/workflow/records.d.ts
+type Outcome = "step" | "got" | "woke" | "patch";
+
+// src/features/workflow/settings.d.ts
+type RunQueueSettings = ReturnType<typeof queue>["settings"];
+
+// src/features/workflow/settings.d.ts
+interface WorkflowSettings {
+    readonly name: string;
+    readonly events: EventSchemas;
+    readonly retry: RetryPolicy;
+    readonly undoRetry: RetryPolicy;
+    readonly stepTimeoutMs: number;
+    readonly queue: RunQueueSettings;
+}
+
+// src/features/workflow/step.d.ts
+type Undo<T> = (done: T | undefined, attempt: Attempt) => Promise<unknown> | unknown;
+
+// src/ports/runs/ops.d.ts
+interface RecordMode {
+    readonly isProgress?: boolean | undefined;
+    readonly isOnce?: boolean | undefined;
+}
+
+// src/ports/runs/ops.d.ts
+interface Renewal {
+    readonly payload: Data;
+    readonly events: readonly number[];
 }
 
 // src/sim/chance.d.ts
@@ -792,6 +849,7 @@ interface RunPage {
     readonly records: readonly RunRecord[];
     readonly events: readonly RunEvent[];
     readonly hasMore: boolean;
+    readonly nowMs: number;
 }
 
 // src/store/driver.d.ts
@@ -833,7 +891,7 @@ interface RunState {
 }
 
 // src/store/run-ops.d.ts
-type RunsOp = RunsRecord | RunsSend;
+type RunsOp = RunsRecord | RunsSend | RunsRestart;
 
 // src/store/run-ops.d.ts
 interface RunsRecord {
@@ -845,6 +903,19 @@ interface RunsRecord {
     readonly after: number;
     readonly records: readonly RecordInput[];
     readonly isProgress: boolean;
+    readonly isOnce: boolean;
+}
+
+// src/store/run-ops.d.ts
+interface RunsRestart {
+    readonly op: "runs.restart";
+    readonly queue: string;
+    readonly session: string;
+    readonly seq: number;
+    readonly token: number;
+    readonly after: number;
+    readonly payload: Data;
+    readonly events: readonly number[];
 }
 
 // src/store/run-ops.d.ts

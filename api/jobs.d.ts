@@ -68,6 +68,38 @@ interface EventJob {
 
 type Handler<P, R> = (input: P, job: Job<R>) => Promise<Returned<R>> | Returned<R>;
 
+class HeldJob implements Job {
+    #private;
+    readonly claimed: ClaimedJob;
+    readonly session: Session;
+    readonly queue: string;
+    readonly worker: Holder;
+    stage: Stage;
+    cause: StopCause | undefined;
+    reason: unknown;
+    deadlineMs: number;
+    startedMs: number;
+    call: Call | undefined;
+    isAnswered: boolean;
+    hasEnded: boolean;
+    isGivenUp: boolean;
+    completing: Promise<CompleteOutcome> | undefined;
+    constructor(queue: string, claimed: ClaimedJob, session: Session, worker: Holder);
+    get id(): string;
+    get key(): string | undefined;
+    get priority(): number;
+    get attempt(): number;
+    get delivery(): number;
+    get token(): bigint;
+    get waitedMs(): number;
+    get signal(): AbortSignal;
+    stop(cause: StopCause, reason: unknown): void;
+    settlement(outcome: QueueSettle["outcome"]): QueueSettle;
+    progress(value: unknown): void;
+    complete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P>>;
+    tryComplete<const P extends readonly Placed[] = readonly []>(output: unknown, ops?: P): Promise<Completion<P> | Refused>;
+}
+
 interface Job<R = unknown> {
     readonly id: string;
     readonly key: string | undefined;
@@ -195,14 +227,17 @@ interface Refused {
     readonly refusal: Refusal;
 }
 
-interface RetryOptions {
-    readonly attempts?: number | undefined;
+interface RetryOptions extends Attempts {
     readonly deliveries?: number | undefined;
-    readonly backoff?: BackoffOptions | undefined;
     readonly key?: "hold" | "release" | undefined;
 }
 
 type Returned<R> = R | Completion;
+
+class Verdict {
+    readonly settlement: Partial<QueueSettle> & Pick<QueueSettle, "outcome">;
+    constructor(settlement: Partial<QueueSettle> & Pick<QueueSettle, "outcome">);
+}
 
 interface WorkOptions {
     readonly concurrency?: number | undefined;

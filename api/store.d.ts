@@ -353,7 +353,7 @@ class ManualClock implements Clock {
 
 type Op = KvOp | QueueOp | RunsOp | SessionOp | BusPublish;
 
-type OpResult<O extends Op = Op> = O extends KvGet ? KvEntry | null : O extends KvAdd ? number : O extends KvDelete ? boolean : O extends QueueEnqueue ? Enqueued : O extends QueueClaim ? Claimed : O extends QueueSettle ? JobState : O extends QueueCancel ? Cancelled : O extends QueueRedrive | QueuePurge ? Affected : O extends SessionRenew ? Renewed : O extends RunsRecord ? RunState : O extends RunsSend ? Sent : null;
+type OpResult<O extends Op = Op> = O extends KvGet ? KvEntry | null : O extends KvAdd ? number : O extends KvDelete ? boolean : O extends QueueEnqueue ? Enqueued : O extends QueueClaim ? Claimed : O extends QueueSettle ? JobState : O extends QueueCancel ? Cancelled : O extends QueueRedrive | QueuePurge ? Affected : O extends SessionRenew ? Renewed : O extends RunsRecord | RunsRestart ? RunState : O extends RunsSend ? Sent : null;
 
 type OpsOf<P extends readonly Placed[]> = {
     readonly [I in keyof P]: P[I]["op"];

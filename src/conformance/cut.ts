@@ -15,11 +15,12 @@ import type {
   Seal,
   StoreDriver,
 } from "../store/driver.ts";
-import type { Group, GroupResult, QueueEnqueue } from "../store/ops.ts";
+import type { Group, GroupResult, QueueEnqueue, RunsRecord, RunState } from "../store/ops.ts";
 
 export class CutDriver implements StoreDriver {
   readonly capabilities: Capabilities;
   readonly enqueueIn?: (tx: unknown, partition: string, ops: readonly QueueEnqueue[]) => void;
+  readonly recordIn?: (tx: unknown, partition: string, op: RunsRecord) => RunState;
   readonly #inner: StoreDriver;
   readonly #cut = new AbortController();
   readonly #stops = new Set<() => void>();
@@ -29,6 +30,7 @@ export class CutDriver implements StoreDriver {
     this.#inner = inner;
     this.capabilities = inner.capabilities;
     if (inner.enqueueIn !== undefined) this.enqueueIn = inner.enqueueIn.bind(inner);
+    if (inner.recordIn !== undefined) this.recordIn = inner.recordIn.bind(inner);
   }
 
   /** The process is gone: calls under way are never answered, later ones never sent. */

@@ -1,7 +1,7 @@
 /** What operators do: cancel, pause, redrive, purge, look. */
 import assert from "node:assert/strict";
 import { Kv } from "../ports/kv/index.ts";
-import { listQueues, Queue } from "../ports/queue/index.ts";
+import { listQueues, Queue, type ListOptions } from "../ports/queue/index.ts";
 import type { JobState, QueueEnqueue } from "../store/ops.ts";
 import { LIMITS } from "../core/limits.ts";
 import { draw, pick, rejectsArgument, type Cases, type World } from "./kit.ts";
@@ -195,6 +195,43 @@ export const queueAdminCases: Cases = {
     await drain(all[0]);
     await assertCounts(all[1].queue);
   },
+
+  "A list that asks for attributes, a time of adding or a beginning of the id shows the jobs of the state of which all that holds, each once, however few they are among others.":
+    async (world) => {
+      const [one, two] = await workers(world, 2);
+      const names = Object.fromEntries([["constructor", "a"], ["__proto__", "b"], ["ünï", "ö"]]);
+      for (let i = 0; i < 130; i++) {
+        const more = i % 50 === 7 ? { attributes: { ...names, city: `c${i % 100}` } } : {};
+        await one.queue.add({ id: `${i < 100 ? "x" : "y"}${i}`, payload: "", ...more });
+      }
+      const find = async (options: ListOptions): Promise<string[]> => {
+        const ids: string[] = [];
+        for await (const job of two.queue.scan("ready", { limit: 20, ...options })) {
+          ids.push(job.id);
+        }
+        return ids;
+      };
+      assert.equal((await find({})).length, 130);
+      assert.deepEqual(await find({ attributes: names }), ["x7", "x57", "y107"]);
+      assert.deepEqual(await find({ attributes: { city: "c7" } }), ["x7", "y107"]);
+      assert.deepEqual(await find({ attributes: { city: "c7" }, idPrefix: "y" }), ["y107"]);
+      assert.deepEqual(await find({ attributes: { city: "c7", other: "x" } }), []);
+      assert.deepEqual(await find({ attributes: { toString: "x" } }), []);
+      assert.deepEqual({ ...(await two.view("x57")).attributes }, { ...names, city: "c57" });
+      const { createdMs } = await two.view("x57");
+      await world.pass(1_000);
+      await one.queue.add({ id: "late", payload: "" });
+      const lateMs = (await two.view("late")).createdMs;
+      assert.deepEqual(await find({ fromMs: lateMs }), ["late"]);
+      const [first] = await find({ fromMs: createdMs, beforeMs: createdMs + 1 });
+      assert.ok(first !== undefined);
+      assert.equal((await find({ beforeMs: lateMs })).length, 130);
+      const many = Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`${i}`, ""]));
+      for (const attributes of [many, { "": "x" }, { a: "x".repeat(201) }, { a: 1 }, [], null]) {
+        const job = { payload: "", attributes: attributes as never };
+        await rejectsArgument(() => one.queue.add(job));
+      }
+    },
 
   "A list shows the jobs of a state in the order of their adding, whatever the size of its pages.":
     async (world) => {

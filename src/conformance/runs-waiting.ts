@@ -219,6 +219,23 @@ export const runsWaitingCases: Cases = {
       await one.one("b");
     },
 
+  "What the holder of a run noted last can be read while the run is suspended.": async (
+    world,
+  ) => {
+    const [one, two] = await holders(world);
+    await one.start("a");
+    const run = await one.one("a");
+    await one.runs.queue.progress(one.session, run, "half");
+    await one.suspend(run);
+    assert.equal((await two.view("a")).progress, "half");
+    await two.runs.send("a", { event: "e", data: "" });
+    const again = await two.one("a");
+    assert.equal((await two.view("a")).progress, "half");
+    await two.runs.queue.progress(two.session, again, "more");
+    await two.suspend(again, null, 1);
+    assert.equal((await one.view("a")).progress, "more");
+  },
+
   "A suspension under a token that is not the newest is refused with `FENCED` and changes nothing.":
     async (world) => {
       const [one, two] = await holders(world);

@@ -46,6 +46,10 @@ export const LIMITS = {
   /** Jobs that one claim may take. */
   claimJobs: 1_000,
   /** Rows of one page of a list. */
+  /** Jobs that one read looks at in search of those that are meant. */
+  lookedAt: 10_000,
+  /** Of one job; a name or text has at most `nameChars` characters. */
+  attributes: 16,
   pageRows: 1_000,
   /** Keys of one `get`. */
   getKeys: 1_000,

@@ -1,6 +1,7 @@
 /**
  * What an engine can and can't do, as data. The conformance suites read it and test both branches.
  */
+import { HoldfastError } from "../core/errors.ts";
 
 export interface Capabilities {
   readonly engine: string;
@@ -34,4 +35,13 @@ export interface Durability {
   readonly synced: "yes" | "no" | "unknown" | { readonly withinMs: number };
   /** The settings this was read from, for people. */
   readonly source: string;
+}
+
+/** What refuses a synchronous transaction of the user's where the engine can't join it. */
+export function noUserTransaction(engine: string): HoldfastError {
+  const message = `The engine ${engine} can't join a synchronous transaction of yours: use the awaited call`;
+  return new HoldfastError("UNSUPPORTED", message, {
+    outcome: "not-applied",
+    details: { engine },
+  });
 }

@@ -8,6 +8,7 @@
  */
 import type { Data } from "../core/codec.ts";
 import type { Capabilities, Durability } from "./capabilities.ts";
+import type { Attributes } from "../core/attributes.ts";
 import type {
   Group,
   GroupResult,
@@ -19,6 +20,8 @@ import type {
   QueueView,
   RunEvent,
   RunRecord,
+  RunsRecord,
+  RunState,
   SessionView,
 } from "./ops.ts";
 
@@ -56,10 +59,25 @@ export interface ListJobs {
   readonly state: JobState;
   readonly after: number | null;
   readonly limit: number;
+  /** Left out: all of them. */
+  readonly where?: JobFilter | undefined;
+}
+/** What must hold of a job; null or empty: nothing. */
+export interface JobFilter {
+  /** Each of them, with that text. */
+  readonly attributes: Attributes;
+  /** Added at that instant or later. */
+  readonly fromMs: number | null;
+  /** Added before that instant. */
+  readonly beforeMs: number | null;
+  /** What the id begins with. */
+  readonly idPrefix: string;
 }
 export interface JobPage {
   readonly jobs: readonly JobView[];
   readonly hasMore: boolean;
+  /** The last that was looked at, where the page goes on behind it; null: no job was. */
+  readonly last: number | null;
 }
 /** The queues of those names, or all. */
 export interface ReadQueues {
@@ -308,6 +326,11 @@ export interface StoreDriver {
    * database.
    */
   enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
+  /**
+   * Appends to the journal of a held run inside the caller's own synchronous transaction. Throws
+   * what refuses the op.
+   */
+  recordIn?(tx: unknown, partition: string, op: RunsRecord): RunState;
   /**
    * A page of everything in the partition; exact once the partition is sealed.
    * Errors: `INVALID_DATA` for a cursor that no page of the partition gave.

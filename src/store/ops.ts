@@ -7,6 +7,7 @@
  * bytes as `Data`.
  */
 import type { Data } from "../core/codec.ts";
+import type { Attributes } from "../core/attributes.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type {
   RunsOp,
@@ -164,7 +165,10 @@ export interface QueueEnqueue {
   readonly key: string | null;
   readonly dedupe: Dedupe | null;
   readonly trace: string | null;
+  /** What it can be found by; left out: nothing. */
+  readonly attributes?: Attributes | undefined;
 }
+
 export interface Enqueued {
   /** The job that stands: the new one, or the one that was there. */
   readonly id: string;
@@ -325,6 +329,7 @@ export interface JobView {
   readonly result: Data | null;
   readonly error: string | null;
   readonly finishedMs: number | null;
+  readonly attributes: Attributes;
 }
 
 export type QueueCounts = Readonly<Record<JobState, number>>;

@@ -17,7 +17,7 @@ import { checkInteger, checkName, expected } from "../core/options.ts";
 import { newId, type Random } from "../core/random.ts";
 import { sleep, waitFor, type Wait } from "../core/signal.ts";
 import { Batcher, type Pending } from "./batcher.ts";
-import type { Capabilities, Durability } from "./capabilities.ts";
+import { noUserTransaction, type Capabilities, type Durability } from "./capabilities.ts";
 import { isDefinition, opens, type Definition } from "./definition.ts";
 import type {
   Channel,
@@ -31,7 +31,7 @@ import type {
   StoreInfo,
 } from "./driver.ts";
 import { GroupRules, partitionOf, type Committed, type OpsOf, type Placed } from "./group.ts";
-import type { Op, QueueEnqueue } from "./ops.ts";
+import type { Op, QueueEnqueue, RunsRecord, RunState } from "./ops.ts";
 import {
   checkPart,
   checkSynced,
@@ -185,15 +185,19 @@ export class Store extends Lifetime implements SessionHost {
     this.#checkOpen();
     this.#checkPartition(partition);
     this.#rules.check(ops);
-    const { engine } = this.capabilities;
-    if (this.#driver.enqueueIn === undefined) {
-      const message = `The engine ${engine} can't add jobs in a synchronous transaction of yours: use an awaited add`;
-      throw new HoldfastError("UNSUPPORTED", message, {
-        outcome: "not-applied",
-        details: { engine },
-      });
-    }
+    if (this.#driver.enqueueIn === undefined) throw noUserTransaction(this.capabilities.engine);
     this.#driver.enqueueIn(tx, partition, ops);
+  }
+
+  /**
+   * Appends to the journal of a held run inside the caller's own synchronous transaction: it stands
+   * or falls with that. Errors: what refuses the op; `UNSUPPORTED` as `enqueueIn`.
+   */
+  recordIn(tx: unknown, partition: string, op: RunsRecord): RunState {
+    this.#checkOpen();
+    this.#rules.check([op]);
+    if (this.#driver.recordIn === undefined) throw noUserTransaction(this.capabilities.engine);
+    return this.#driver.recordIn(tx, partition, op);
   }
 
   /**

@@ -6,7 +6,7 @@ import { ManualClock, systemClock } from "../../src/core/clock.ts";
 import { HoldfastError } from "../../src/core/errors.ts";
 import { SeededRandom } from "../../src/core/random.ts";
 import { memory, MemoryState } from "../../src/engines/memory/index.ts";
-import type { StoreDriver } from "../../src/store/driver.ts";
+import type { Read, ReadResult, StoreDriver } from "../../src/store/driver.ts";
 import type { Group, GroupResult, Op } from "../../src/store/ops.ts";
 import { Store, type StoreOptions } from "../../src/store/store.ts";
 
@@ -22,6 +22,16 @@ export class Process {
   isDown = false;
   /** Nothing is sent or answered any more. */
   isCrashed = false;
+  /** Called with each commit before it is applied: it may crash the process. */
+  onCommit: ((groups: readonly Group[]) => void) | undefined;
+  /** Called with each commit that was applied, before its answer, which waits for it. */
+  onAnswer: ((groups: readonly Group[]) => Promise<void> | void) | undefined;
+  /** Called with each read before its answer, which waits for it. */
+  onAfterRead: ((reads: readonly Read[]) => Promise<void> | void) | undefined;
+  /** Every read fails while true. */
+  isReadDown = false;
+  /** No hint comes while true. */
+  isDeaf = false;
   readonly sent: (readonly Group[])[] = [];
   store!: Store;
   readonly #inner: StoreDriver;
@@ -38,8 +48,12 @@ export class Process {
         outcome: "not-applied",
       });
     }
+    this.onCommit?.(groups);
+    if (this.#isGone) return new Promise(() => {});
     this.sent.push(groups);
     const results = await this.#inner.commit(groups);
+    await this.onAnswer?.(groups);
+    if (this.#isGone) return new Promise(() => {});
     const { op: kind, count } = this.lostReplies;
     const isLost = count > 0 && groups.some((group) => group.ops.some((op) => op.op === kind));
     if (!isLost) return results;
@@ -48,6 +62,21 @@ export class Process {
       retryable: true,
       outcome: "unknown",
     });
+  }
+  /** As `isCrashed`, which may have come true meanwhile. */
+  get #isGone(): boolean {
+    return this.isCrashed;
+  }
+  async #read<const R extends readonly Read[]>(
+    reads: R,
+  ): Promise<{ [I in keyof R]: ReadResult<R[I]> }> {
+    if (this.isCrashed) return new Promise(() => {});
+    if (this.isDown || this.isReadDown) {
+      throw new HoldfastError("UNAVAILABLE", "The store is down", { retryable: true });
+    }
+    const results = await this.#inner.read(reads);
+    await this.onAfterRead?.(reads);
+    return this.#isGone ? new Promise(() => {}) : results;
   }
   /** All ops of a kind that were sent. */
   ops<K extends Op["op"]>(kind: K): Extract<Op, { op: K }>[] {
@@ -59,16 +88,11 @@ export class Process {
     return {
       capabilities: inner.capabilities,
       commit: (groups) => this.commit(groups),
-      read: (reads) => {
-        if (this.isCrashed) return new Promise(() => {});
-        if (!this.isDown) return inner.read(reads);
-        const message = "The store is down";
-        return Promise.reject(new HoldfastError("UNAVAILABLE", message, { retryable: true }));
-      },
+      read: (reads) => this.#read(reads),
       watch: (...args) => inner.watch(...args),
       subscribe: (channel, listen) =>
         inner.subscribe(channel, (message) => {
-          if (!this.isCrashed) listen(message);
+          if (!this.isCrashed && !this.isDeaf) listen(message);
         }),
       export: (...args) => inner.export(...args),
       import: (...args) => inner.import(...args),
@@ -82,8 +106,11 @@ export class Process {
 /** How the next worlds open their stores; `test/engines/jobs-sqlite.test.ts` sets another way. */
 export const engine: {
   open(state: MemoryState, clock: ManualClock): Promise<StoreDriver>;
+  /** Sweeps over all instants take every so many-th: some engines take their time. */
+  stride: number;
 } = {
   open: async (state) => memory({ state }),
+  stride: 1,
 };
 
 /** One state, a manual clock, and as many processes on it as a test wants. */

@@ -11,19 +11,17 @@
  * connection throws until its COMMIT or ROLLBACK is called, so that no rest of it is written by
  * itself.
  */
-import { realpathSync } from "node:fs";
 import type { Clock } from "../../core/clock.ts";
 import type { Data } from "../../core/codec.ts";
-import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { expected } from "../../core/options.ts";
 import { refusalError } from "../../store/group.ts";
 import type { Group, Op, QueueEnqueue } from "../../store/ops.ts";
 import { idTaken, isSameData, partitionMoved } from "../shared/embedded/refusals.ts";
 import { breakOff } from "./break-off.ts";
-import type { Database, DatabaseClass, Statement } from "./database.ts";
+import type { Database, Statement } from "./database.ts";
 import { tooManyPartitions } from "./directory-tables.ts";
 import { mapError } from "./errors.ts";
+import { checkGuest, checkOpen, type Home } from "./guest.ts";
 import { REPLACED } from "./job-rows.ts";
 
 const INSERT = "INSERT INTO hf_intake (partition, ops) VALUES (?, ?)";
@@ -44,7 +42,6 @@ const PAYLOAD = `
       SELECT 1
       FROM hf_finished f
       WHERE f.queue = j.queue AND f.state IN (0, 1, 2) AND f.job = j.job AND f.expires_ms <= ?)`;
-const FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'";
 
 // ---------------------------------------------------------------- rows
 
@@ -113,15 +110,8 @@ interface Guest {
   isWatched: boolean;
 }
 
-function misconfigured(message: string): HoldfastError {
-  return new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
-}
-
-export interface IntakeDoorOptions {
+export interface IntakeDoorOptions extends Home {
   readonly clock: Clock;
-  /** The store's file, resolved. */
-  readonly path: string;
-  readonly Class: DatabaseClass;
   /**
    * Called in the first microtask after a transaction ended: commits, so that what was put in is
    * taken in at once.
@@ -144,11 +134,7 @@ export class IntakeDoor {
    */
   put(database: Database, partition: string, ops: readonly QueueEnqueue[]): void {
     const guest = this.#guest(database);
-    if (!database.inTransaction) {
-      const message =
-        "Expected an open transaction on the connection given, got none: call it between BEGIN and COMMIT, or inside database.transaction(() => ...)";
-      throw misconfigured(message);
-    }
+    checkOpen(database);
     try {
       checkTakable(guest, partition, ops, this.#options.clock.wallMs());
       guest.insert.run(partition, packOps(ops));
@@ -167,7 +153,7 @@ export class IntakeDoor {
   #guest(database: Database): Guest {
     const known = this.#guests.get(database);
     if (known !== undefined) return known;
-    this.#check(database);
+    checkGuest(database, this.#options);
     const guest: Guest = {
       insert: database.prepare(INSERT),
       sealed: database.prepare(SEALED).pluck(),
@@ -178,32 +164,6 @@ export class IntakeDoor {
     };
     this.#guests.set(database, guest);
     return guest;
-  }
-
-  #check(database: Database): void {
-    const { path, Class } = this.#options;
-    if (typeof database !== "object" || database === null || !("inTransaction" in database)) {
-      throw new TypeError(expected("tx", "a better-sqlite3 connection", database));
-    }
-    // Another library's connection would bring a second copy of SQLite: see the head of
-    // database.ts.
-    if (!(database instanceof Class)) {
-      const message =
-        "Expected a connection of the better-sqlite3 that Holdfast uses, got one of another copy or library: two copies of SQLite on one file in one process lose each other's locks and corrupt it. Deduplicate better-sqlite3 (`npm ls better-sqlite3`)";
-      throw misconfigured(message);
-    }
-    if (database.memory) {
-      throw misconfigured(`Expected a connection to ${path}, got one to a database in memory`);
-    }
-    if (database.readonly) {
-      throw misconfigured(`Expected a connection that may write ${path}, got a read-only one`);
-    }
-    const file = database.prepare(FILE).pluck().get() as string;
-    if (realpathSync(file) !== path) {
-      throw misconfigured(
-        `Expected a connection to ${path}, got one to ${file}: open the store's own file`,
-      );
-    }
   }
 }
 

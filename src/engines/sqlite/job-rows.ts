@@ -34,6 +34,7 @@ export type JobColumns = [
   ...[job: number, queue: number, state: number, at: number, flags: number],
   ...[attempts: number, lost: number, priority: number, createdMs: number],
   ...[id: string, key: string | null, trace: string | null, error: string | null],
+  ...[attributes: string | null, progress: Data | null],
   payload: Data,
 ];
 
@@ -52,6 +53,8 @@ export class StoredJob implements JobRow {
   holdsKey: boolean;
   error: string | null;
   readonly trace: string | null;
+  readonly attributes: string | null;
+  progress: Data | null;
   hasStarted: boolean;
   isReplaced: boolean;
   isSuspended: boolean;
@@ -75,8 +78,10 @@ export class StoredJob implements JobRow {
     this.key = columns[10];
     this.trace = columns[11];
     this.error = columns[12];
-    this.payload = columns[13];
-    this.#storedPayload = columns[13];
+    this.attributes = columns[13];
+    this.progress = columns[14];
+    this.payload = columns[15];
+    this.#storedPayload = columns[15];
   }
   get isPayloadChanged(): boolean {
     return this.payload !== this.#storedPayload;
@@ -123,6 +128,15 @@ export class KnownJob implements JobRow {
   }
   get trace(): string | null {
     return this.#row.trace;
+  }
+  get attributes(): string | null {
+    return this.#row.attributes;
+  }
+  get progress(): Data | null {
+    return this.#row.progress;
+  }
+  set progress(value: Data | null) {
+    this.#row.progress = value;
   }
   get payload(): Data {
     return this.#row.payload;

@@ -14,7 +14,7 @@ import type { JobColumns } from "./job-rows.ts";
 import { KvTables } from "./kv-tables.ts";
 
 const COLUMNS = `j.job, j.queue, j.state, j.at, j.flags, j.attempts, j.lost, j.priority,
-    j.created_ms, j.id, j.key, j.trace, j.error, j.payload`;
+    j.created_ms, j.id, j.key, j.trace, j.error, j.attributes, j.progress, j.payload`;
 const SELECT_JOB = `SELECT ${COLUMNS} FROM hf_job j WHERE j.job = ?`;
 const SELECT_BY_ID = `SELECT ${COLUMNS} FROM hf_job j WHERE j.queue = ? AND j.id = ?`;
 // `+queue` keeps the planner off the index by (queue, id), which would have to be sorted.
@@ -25,11 +25,11 @@ const JOB_RANGE = `
   ORDER BY j.job LIMIT ?+0`;
 const INSERT_JOB = `
   INSERT INTO hf_job (job, queue, state, at, flags, attempts, lost, priority, created_ms, id,
-    key, trace, error, payload)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+    key, trace, error, attributes, progress, payload)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
 const UPDATE_STATE = `
   UPDATE hf_job
-  SET state = ?, at = ?, flags = ?, attempts = ?, lost = ?, error = ?
+  SET state = ?, at = ?, flags = ?, attempts = ?, lost = ?, error = ?, progress = ?
   WHERE job = ?`;
 const UPDATE_PAYLOAD = "UPDATE hf_job SET payload = ? WHERE job = ?";
 const DELETE_JOBS = "DELETE FROM hf_job WHERE job BETWEEN ? AND ?";
@@ -233,13 +233,16 @@ export class JobTables extends KvTables {
       row.key,
       row.trace,
       row.error,
+      row.attributes ?? null,
+      row.progress ?? null,
       row.payload,
     );
   }
   saveJob(row: JobRow): void {
     const job = jobOf(this.partitionOfQueue(row.queue), row.seq);
-    const { state, at, attempts, lost, error } = row;
-    this.#updateState.run(WAITING[state], at, flagsOf(row), attempts, lost, error, job);
+    const { state, at, attempts, lost, error, progress = null } = row;
+    const flags = flagsOf(row);
+    this.#updateState.run(WAITING[state], at, flags, attempts, lost, error, progress, job);
     // A payload seldom changes, and may be large.
     const isStored = row instanceof StoredJob || row instanceof KnownJob;
     if (!isStored || row.isPayloadChanged) this.#updatePayload.run(row.payload, job);

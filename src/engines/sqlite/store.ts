@@ -21,7 +21,7 @@ import type {
   Seal,
   StoreDriver,
 } from "../../store/driver.ts";
-import type { Group, GroupResult, QueueEnqueue } from "../../store/ops.ts";
+import type { Group, GroupResult, QueueEnqueue, RunsRecord, RunState } from "../../store/ops.ts";
 import { Channels } from "../shared/embedded/channels.ts";
 import { readKvChanges, runRead } from "../shared/embedded/read.ts";
 import { exportPage } from "../shared/embedded/transfer.ts";
@@ -33,6 +33,7 @@ import type { Executor } from "./executor.ts";
 import { ForeignChanges, type Baseline, type Foreign } from "./foreign.ts";
 import { IntakeDoor } from "./intake.ts";
 import { Reader } from "./reader.ts";
+import { RecordDoor } from "./record-door.ts";
 import { Wake } from "./wake.ts";
 import type { Committed, WriterStats } from "./writer.ts";
 
@@ -92,6 +93,7 @@ export class SqliteStore implements StoreDriver {
   readonly #channels: Channels;
   readonly #hints: Hints;
   readonly #door: IntakeDoor;
+  readonly #records: RecordDoor;
   /** Looks for others' commits where there is no writer to do it. */
   readonly #wake: Wake;
   readonly #foreign: ForeignChanges;
@@ -110,6 +112,7 @@ export class SqliteStore implements StoreDriver {
     this.#channels = hints.channels;
     this.#foreign = new ForeignChanges(reader);
     this.#wake = new Wake(path, clock, () => this.#lookAround());
+    this.#records = new RecordDoor({ path, Class }, clock);
     this.#door = new IntakeDoor({
       path,
       Class,
@@ -201,6 +204,11 @@ export class SqliteStore implements StoreDriver {
   enqueueIn(tx: Database, partition: string, ops: readonly QueueEnqueue[]): void {
     this.#executor();
     this.#door.put(tx, partition, ops);
+  }
+
+  recordIn(tx: Database, partition: string, op: RunsRecord): RunState {
+    this.#executor();
+    return this.#records.write(tx, partition, op);
   }
 
   close(): Promise<void> {

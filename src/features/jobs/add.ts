@@ -2,6 +2,7 @@
  * Adding: options → ops, and what a long add is cut into. Everything is validated before anything
  * is sent.
  */
+import { checkAttributes, type Attributes } from "../../core/attributes.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import {
@@ -48,6 +49,8 @@ export interface AddOptions extends AddTiming {
    */
   readonly id?: string | undefined;
   readonly dedupe?: DedupeOptions | undefined;
+  /** What `list` finds it by: up to 16 names with a text each, of 1 to 200 characters. */
+  readonly attributes?: Attributes | undefined;
 }
 
 export interface AddCallOptions extends AddOptions, Wait {
@@ -91,9 +94,9 @@ export function mayRepeatAdd({ keepMs, keepDeadMs, keepCount }: QueueConfig): bo
   return Math.min(keepMs, keepDeadMs) >= REPEAT.keepMs && keepCount >= REPEAT.keepCount;
 }
 
-const ADD_KNOWN = ["id", "delayMs", "priority", "dedupe"] as const;
+const ADD_KNOWN = ["id", "delayMs", "priority", "dedupe", "attributes"] as const;
 const CALL_KNOWN = [...ADD_KNOWN, "signal", "timeoutMs", "tx"] as const;
-const MANY_KNOWN = [...ADD_KNOWN, "signal", "timeoutMs"] as const;
+const MANY_KNOWN = ["id", "delayMs", "priority", "dedupe", "signal", "timeoutMs"] as const;
 const MODES: readonly DedupeMode[] = ["first", "last", "debounce"];
 
 /** What builds enqueue ops for one queue. */
@@ -128,7 +131,7 @@ export function enqueueOp(
   prepared: Prepared,
   options: AddOptions | undefined,
 ): QueueEnqueue {
-  const { id, delayMs, priority, dedupe } = options ?? {};
+  const { id, delayMs, priority, dedupe, attributes } = options ?? {};
   const delay = delayMs === undefined ? 0 : checkMs("delayMs", delayMs);
   return {
     op: "queue.enqueue",
@@ -142,6 +145,7 @@ export function enqueueOp(
     key: prepared.key,
     dedupe: dedupe === undefined ? null : checkDedupe(dedupe, delay),
     trace: context.trace,
+    ...(attributes === undefined ? {} : { attributes: checkAttributes("attributes", attributes) }),
   };
 }
 

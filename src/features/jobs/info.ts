@@ -1,4 +1,5 @@
 /** A job as people and programs see it from outside. */
+import type { Attributes } from "../../core/attributes.ts";
 import { jsonCodec } from "../../core/codec.ts";
 import type { JobState, JobView } from "../../store/ops.ts";
 import { decode } from "./payload.ts";
@@ -29,6 +30,8 @@ export class JobInfo {
   readonly isCancelRequested: boolean;
   /** The fencing token under which it is held now. */
   readonly token: bigint | undefined;
+  /** What it was added with, to be found by. */
+  readonly attributes: Attributes;
   readonly #view: JobView;
   readonly #settings: QueueSettings;
 
@@ -46,6 +49,7 @@ export class JobInfo {
     this.error = view.error ?? undefined;
     this.isCancelRequested = view.isCancelRequested;
     this.token = view.token === null ? undefined : BigInt(view.token);
+    this.attributes = view.attributes;
     this.#view = view;
     this.#settings = settings;
   }

@@ -4,7 +4,7 @@ import { checkFunction } from "../../core/options.ts";
 import { newId } from "../../core/random.ts";
 import { sleep, type Wait } from "../../core/signal.ts";
 import { currentTrace } from "../../core/telemetry.ts";
-import { Queue, type BulkOptions, type PageOptions } from "../../ports/queue/index.ts";
+import { Queue, type BulkOptions, type ListOptions } from "../../ports/queue/index.ts";
 import { resultsOf, type Placed } from "../../store/group.ts";
 import type { QueueChanges } from "../../store/driver.ts";
 import type {
@@ -326,8 +326,12 @@ export class JobQueue<I, P = I, O = unknown, R = O> {
     return view === null ? null : new JobInfo(this.#settings, view);
   }
 
-  /** A page of the jobs in that state, in the order of their adding. */
-  async list(state: JobState, options?: PageOptions): Promise<JobList> {
+  /**
+   * A page of the jobs in that state, in the order of their adding; of all, or of those that
+   * `attributes`, `fromMs`, `beforeMs` and `idPrefix` mean. Complexity: a look at each job of the
+   * state, up to about 10,000 for one page, which may so be short though `next` is there.
+   */
+  async list(state: JobState, options?: ListOptions): Promise<JobList> {
     const { jobs, next } = await this.#queue.list(state, options);
     return { jobs: jobs.map((view) => new JobInfo(this.#settings, view)), next };
   }

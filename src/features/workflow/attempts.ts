@@ -96,6 +96,14 @@ export class LiveAttempt implements Attempt {
     this.#record = record;
   }
 
+  /** It is completed by something of the run's own. */
+  completesWith(done: Promise<void>): void {
+    this.completion = done.then(
+      () => true,
+      () => false,
+    );
+  }
+
   async complete<V, const P extends readonly Placed[] = readonly []>(
     output: V,
     ops?: P,

@@ -260,7 +260,10 @@ describe("a fork", () => {
     let price = 1;
     parents.work(async (input, run) => {
       const go = await run.waitFor("go");
-      const a = await run.step("a", () => void calls.push(`${run.id} a`) ?? "a");
+      const a = await run.step("a", () => {
+        calls.push(`${run.id} a`);
+        return "a";
+      });
       const b = await run.step("b", () => {
         calls.push(`${run.id} b`);
         return price;

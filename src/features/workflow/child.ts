@@ -9,16 +9,17 @@ import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
 import { checkFunction, checkOneOf, checkOptions, checkText } from "../../core/options.ts";
 import { Runs } from "../../ports/runs/index.ts";
-import { resultsOf } from "../../store/group.ts";
-import type { RunEvent } from "../../store/ops.ts";
+import type { Wait } from "../../core/signal.ts";
+import type { Definition } from "../../store/definition.ts";
+import { resultsOf, type Placed } from "../../store/group.ts";
+import type { QueueEnqueue, RunEvent } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import type { RetryOptions } from "../../core/retry.ts";
 import type { HeldJob } from "../jobs/index.ts";
 import type { Attempt } from "./attempts.ts";
-import type { WorkflowDefinition } from "./definition.ts";
 import type { RunInfo } from "./info.ts";
 import { decode, type FailureData } from "./records.ts";
-import type { Workflow } from "./workflow.ts";
+import type { WorkflowSettings } from "./settings.ts";
 
 /** The event that comes with a child's start: whom to tell of its end. */
 export const PARENT_EVENT = "$parent";
@@ -73,8 +74,18 @@ interface ParentData {
   readonly run: string;
 }
 
+/** What a parent needs of a child's workflow. */
+export interface ChildHandle<I, O> {
+  readonly op: { start(input: I, options: { readonly id: string }): Placed<QueueEnqueue> };
+  get(run: string, wait?: Wait): Promise<RunInfo | null>;
+  cancel(run: string, wait?: Wait): Promise<boolean>;
+  result(run: string, wait?: Wait): Promise<O>;
+}
+
 /** A workflow that takes `I` and gives `O`. */
-export type AnyDefinition<I, O> = WorkflowDefinition<I, never, O, never, never>;
+export interface AnyDefinition<I, O> extends Definition<ChildHandle<I, O>> {
+  readonly settings: WorkflowSettings;
+}
 
 export interface Parent {
   readonly store: Store;
@@ -118,7 +129,7 @@ export async function startChild<I, O>(
 }
 
 function openChild<I, O>(store: Store, definition: AnyDefinition<I, O>): {
-  readonly handle: Workflow<I, never, O, never, never>;
+  readonly handle: ChildHandle<I, O>;
   readonly runs: Runs;
 } {
   const { name, settings } = definition;

@@ -21,7 +21,13 @@ import type { Placed } from "../../store/group.ts";
 import { RUN_QUEUE, type RunRecord } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import { Verdict, type HeldJob } from "../jobs/index.ts";
-import { isOfOps, type Appended, type Journal } from "./journal.ts";
+import {
+  BrokenTransaction,
+  isOfOps,
+  type Appended,
+  type Journal,
+  type SyncDatabase,
+} from "./journal.ts";
 import {
   decode,
   encode,
@@ -29,6 +35,7 @@ import {
   isOutcome,
   kindOf,
   nameOf,
+  type StepData,
   type StopData,
 } from "./records.ts";
 
@@ -77,6 +84,8 @@ export class Execution {
   #running = 0;
   #ended: Ended | undefined;
   #isDelivering = false;
+  /** The code goes on with what it was given, until this resolves. */
+  #turn: Promise<void> | undefined;
   #isIdleDue = false;
   #mismatch: Timer | undefined;
   #later: Timer | undefined;
@@ -126,7 +135,6 @@ export class Execution {
     void this.#deliver();
     this.#lookLater();
     return this.#done.promise.finally(() => {
-      this.#isOver = true;
       this.#later?.cancel();
       this.#mismatch?.cancel();
       this.held.signal.removeEventListener("abort", onLost);
@@ -135,8 +143,13 @@ export class Execution {
 
   /** Nothing more can be recorded: the stretch ends here, and nobody hears of its promises again. */
   broken(error: unknown): void {
+    this.#isOver = true;
     this.stopper.abort(error);
     this.#done.reject(error);
+  }
+  #over(outcome: Ended | Verdict): void {
+    this.#isOver = true;
+    this.#done.resolve(outcome);
   }
 
   // -------------------------------------------------------------- what the code asks
@@ -145,6 +158,8 @@ export class Execution {
     if (this.stop !== undefined && this.isLive) {
       return request.reject(this.#stopError());
     }
+    // What the handler left behind when it ended begins nothing new.
+    if (this.#ended !== undefined || this.#isOver) return;
     this.#requests.set(request.key, request);
     this.#unstarted.add(request);
     void this.#deliver();
@@ -199,6 +214,18 @@ export class Execution {
     }
   }
 
+  /** As `record`, in one transaction of the user's with what `work` does, whose value it is. */
+  async transact(key: string, database: SyncDatabase, work: () => unknown): Promise<void> {
+    try {
+      await this.journal.transact(database, () => encode(key, { v: work() } satisfies StepData));
+    } catch (error) {
+      if (error instanceof BrokenTransaction) this.broken(error.cause);
+      throw error;
+    }
+    if (this.journal.isBehind) void this.news();
+    void this.#deliver();
+  }
+
   /** As `record`, for who does not wait for it. */
   note(key: string, value: unknown): void {
     this.begin();
@@ -213,11 +240,14 @@ export class Execution {
 
   /** Events came, or may have. */
   async news(): Promise<void> {
+    if (this.#isOver) return;
     try {
       await this.journal.refresh();
     } catch (error) {
       return this.broken(error);
     }
+    // The stretch may have ended meanwhile: nothing of it begins again.
+    if (this.#isOver) return;
     this.#noteCancel();
     this.#look();
     this.#lookLater();
@@ -230,6 +260,10 @@ export class Execution {
     this.#isDelivering = true;
     const { records } = this.journal;
     while (this.#cursor < records.length) {
+      if (this.#turn !== undefined) {
+        await this.#turn;
+        continue;
+      }
       const record = records[this.#cursor] as RunRecord;
       if (!isOutcome(record.key)) {
         this.#cursor++;
@@ -240,8 +274,8 @@ export class Execution {
       if (request === undefined) break;
       this.#cursor++;
       this.#give(request, record);
-      // Who else waits comes when this one has gone on as far as it could.
-      if (this.#requests.size > 0) await this.store.clock.yield();
+      // What is next comes when the code has gone on as far as it could.
+      this.#turn = this.store.clock.yield().then(() => void (this.#turn = undefined));
     }
     this.#isDelivering = false;
     if (this.isLive) this.#goOn();
@@ -263,11 +297,15 @@ export class Execution {
     this.#mismatch?.cancel();
     this.#mismatch = undefined;
     if (this.stop === undefined) this.#noteCancel();
+    if (this.#ended !== undefined && "error" in this.#ended) this.fail(this.#ended.error);
+    // The first of them may be over at once: that is not the end as long as others are to begin.
+    this.#running++;
     for (const request of this.#unstarted) {
       this.#unstarted.delete(request);
       if (this.stop === undefined) request.start();
       else this.#refuse(request);
     }
+    this.#running--;
     this.#settle();
     this.#idle();
   }
@@ -341,7 +379,7 @@ export class Execution {
     const ended = this.#ended;
     if (ended === undefined || !this.isLive) return;
     if ("error" in ended) this.fail(ended.error);
-    if (this.#running === 0 && !this.journal.isBusy) this.#done.resolve(ended);
+    if (this.#running === 0 && !this.journal.isBusy) this.#over(ended);
   }
 
   // -------------------------------------------------------------- waiting
@@ -378,7 +416,8 @@ export class Execution {
   }
 
   #isIdle(): boolean {
-    if (!this.isLive || this.#isDelivering || this.#ended !== undefined) return false;
+    if (!this.isLive || this.#isDelivering) return false;
+    if (this.#ended !== undefined || this.#isOver) return false;
     if (this.#running > 0 || this.journal.isBusy || this.#waits.size === 0) return false;
     return this.#requests.size === this.#waits.size;
   }
@@ -389,7 +428,7 @@ export class Execution {
       if (dueMs !== null) untilMs = Math.min(untilMs ?? Infinity, dueMs);
     }
     const seen = this.journal.events.length;
-    this.#done.resolve(new Verdict({ outcome: "suspended", untilMs, seen }));
+    this.#over(new Verdict({ outcome: "suspended", untilMs, seen }));
   }
 }
 

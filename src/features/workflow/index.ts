@@ -5,11 +5,21 @@
 export { permanent } from "../../core/retry.ts";
 export { Completed } from "./attempts.ts";
 export type { Attempt, Refused, StepWork } from "./attempts.ts";
+export type { AnyDefinition, ChildHandle, ChildOptions, ChildOutcome } from "./child.ts";
 export { workflow, type WorkflowDefinition } from "./definition.ts";
 export { RunInfo } from "./info.ts";
 export type { HistoryEntry, RunStatus } from "./info.ts";
 export { StepError } from "./records.ts";
+export { Continued } from "./run.ts";
 export type { Run, StepOptions } from "./run.ts";
 export type { EventSchemas, EventsOf, WorkflowOptions } from "./settings.ts";
 export { Workflow } from "./workflow.ts";
-export type { RunHandler, RunList, SendOptions, StartedRun, StartOptions } from "./workflow.ts";
+export type {
+  ForkOptions,
+  RunHandler,
+  RunList,
+  SendOptions,
+  StartedRun,
+  StartOptions,
+  WorkflowOps,
+} from "./workflow.ts";

@@ -1,5 +1,6 @@
 /** A run as people and programs see it from outside. */
-import type { RunEvent, RunRecord } from "../../store/ops.ts";
+import type { Attributes } from "../../core/attributes.ts";
+import type { JobState, RunEvent, RunRecord } from "../../store/ops.ts";
 import type { JobInfo } from "../jobs/index.ts";
 import { CANCEL_EVENT } from "./execution.ts";
 import { decode, kindOf, nameOf, type Kind } from "./records.ts";
@@ -32,6 +33,8 @@ export class RunInfo {
   readonly error: string | undefined;
   /** The steps that were undone, the first undone first; of failed and cancelled runs. */
   readonly undone: readonly string[];
+  /** What it was started with, to be found by. */
+  readonly attributes: Attributes;
   readonly #job: JobInfo;
 
   constructor(job: JobInfo) {
@@ -44,6 +47,7 @@ export class RunInfo {
     this.endedMs = job.finishedMs;
     this.error = end?.error.message ?? job.error;
     this.undone = end?.undone ?? [];
+    this.attributes = job.attributes;
     this.#job = job;
   }
   /** The input as it was stored, not checked by the schema. */
@@ -54,7 +58,7 @@ export class RunInfo {
   get output(): unknown {
     return this.status === "completed" ? this.#job.output : undefined;
   }
-  /** What `run.progress` noted last. */
+  /** What `run.progress` noted last; undefined once it has ended. */
   get progress(): unknown {
     return this.#job.progress;
   }
@@ -76,6 +80,12 @@ function statusOf({ state }: JobInfo, end: EndData | undefined): RunStatus {
       return end?.ended ?? "cancelled";
   }
 }
+
+/** Where the jobs are that runs of that status are. */
+export const STATES: Readonly<Record<RunStatus, JobState>> = {
+  ...{ ready: "ready", running: "leased", waiting: "scheduled", completed: "completed" },
+  ...{ failed: "cancelled", cancelled: "cancelled", attention: "dead" },
+};
 
 /** One line of a run's history. */
 export interface HistoryEntry {

@@ -21,7 +21,21 @@ const APPEND_BYTES = 2_097_152;
 interface Waiting {
   readonly records: readonly RecordInput[];
   readonly ops: readonly Placed[];
+  /** The record is made, and written, in a transaction of the user's. */
+  readonly transaction?: UserTransaction;
   readonly done: Deferred<Appended>;
+}
+
+/** A connection to SQLite whose transactions are synchronous, as better-sqlite3 has them. */
+export interface SyncDatabase {
+  readonly inTransaction: boolean;
+  transaction<T>(work: () => T): { immediate(): T };
+}
+
+interface UserTransaction {
+  readonly database: SyncDatabase;
+  /** What the user does in it; gives the record that stands or falls with it. */
+  readonly work: () => RecordInput;
 }
 
 /** What ops that left with records gave; null: the answer was lost, but they held. */
@@ -43,6 +57,8 @@ export class Journal {
   #isReading = false;
   #isReadDue = false;
   #lastEvent: number;
+  /** The last record when the run was claimed: all later ones are this holder's. */
+  readonly #claimedRecord: number;
   /** True until the first append after deliveries that got nowhere. */
   #isProgressDue: boolean;
 
@@ -51,6 +67,7 @@ export class Journal {
     this.#held = held;
     this.nowMs = held.claimed.run?.nowMs ?? 0;
     this.#lastEvent = held.claimed.run?.lastEvent ?? 0;
+    this.#claimedRecord = held.claimed.run?.lastRecord ?? 0;
     this.#isProgressDue = held.claimed.delivery > 1;
   }
 
@@ -77,10 +94,13 @@ export class Journal {
     return this.events.length < this.#lastEvent;
   }
 
-  /** Reads what is there. */
+  /** Reads what was there when the run was claimed, and events that came since. */
   async load(): Promise<void> {
-    const lastRecord = this.#held.claimed.run?.lastRecord ?? 0;
-    while (this.records.length < lastRecord || this.isBehind) await this.#read();
+    while (this.records.length < this.#claimedRecord || this.isBehind) {
+      const before = this.records.length + this.events.length;
+      await this.#read();
+      if (this.records.length + this.events.length === before) throw this.#notOurs();
+    }
   }
 
   /** Reads events that came since; true if there are any. */
@@ -101,6 +121,13 @@ export class Journal {
     return this.events.length > before;
   }
 
+  /** Only its holder appends: what somebody else did says so before the session's end does. */
+  #notOurs(): HoldfastError {
+    const { id, token } = this.#held.claimed;
+    const message = `Run "${id}" is not held under token ${token} any more: somebody else goes on with its journal`;
+    return new HoldfastError("FENCED", message, { outcome: "not-applied" });
+  }
+
   async #read(): Promise<void> {
     const { seq, id } = this.#held.claimed;
     const afterRecord = this.records.length;
@@ -111,8 +138,10 @@ export class Journal {
     }
     // While appends are under way their records are added by their answers.
     if (!this.#isAppending) {
-      for (const record of page.records.slice(this.records.length - afterRecord))
+      for (const record of page.records.slice(this.records.length - afterRecord)) {
+        if (record.no > this.#claimedRecord) throw this.#notOurs();
         this.#push(record);
+      }
     }
     this.events.push(...page.events.filter(({ no }) => no > this.events.length));
     this.#lastEvent = Math.max(this.#lastEvent, this.events.length);
@@ -125,7 +154,19 @@ export class Journal {
    * held no more.
    */
   append(records: readonly RecordInput[], ops: readonly Placed[] = []): Promise<Appended> {
-    const waiting = { records, ops, done: deferred<Appended>() };
+    return this.#enqueue({ records, ops, done: deferred<Appended>() });
+  }
+
+  /**
+   * Does the work and writes its record in one transaction on the user's connection, when nothing
+   * else is being appended. Rejects with what the work throws, having written nothing.
+   */
+  async transact(database: SyncDatabase, work: () => RecordInput): Promise<void> {
+    const transaction = { database, work };
+    await this.#enqueue({ records: [], ops: [], transaction, done: deferred<Appended>() });
+  }
+
+  #enqueue(waiting: Waiting): Promise<Appended> {
     this.#waiting.push(waiting);
     if (!this.#isAppending) {
       this.#isAppending = true;
@@ -168,12 +209,20 @@ export class Journal {
       const batch = this.#next();
       const records = batch.flatMap((each) => each.records);
       const ops = batch.flatMap((each) => each.ops);
+      const transaction = batch[0]?.transaction;
       try {
+        if (transaction !== undefined) {
+          this.#transact(transaction);
+          batch[0]?.done.resolve({ ok: true, results: [] });
+          continue;
+        }
         const { state, appended } = await this.#commit(records, ops);
         if (state !== undefined) this.#added(records, state);
         for (const { done } of batch) done.resolve(appended);
       } catch (error) {
-        if (isOfOps(error)) {
+        const isItsOwn =
+          transaction === undefined ? isOfOps(error) : !(error instanceof BrokenTransaction);
+        if (isItsOwn) {
           for (const { done } of batch) done.reject(error);
           continue;
         }
@@ -184,6 +233,31 @@ export class Journal {
       }
     }
     this.#isAppending = false;
+  }
+
+  #transact({ database, work }: UserTransaction): void {
+    if (database.inTransaction) {
+      const message =
+        "Expected a connection without an open transaction, got one that is in it: the step opens its own";
+      throw new HoldfastError("MISCONFIGURED", message, { outcome: "not-applied" });
+    }
+    const { store, partition, op } = this.#runs;
+    const { claimed, session } = this.#held;
+    let isRecording = false;
+    const write = (): { readonly record: RecordInput; readonly state: RunState } => {
+      const record = work();
+      isRecording = true;
+      const placed = op.record(session, claimed, this.records.length, [record]);
+      return { record, state: store.recordIn(database, partition, placed.op) };
+    };
+    try {
+      const { record, state } = database.transaction(write).immediate();
+      this.#added([record], state);
+    } catch (error) {
+      // Not held any more; or it failed as it was committed, and nobody knows whether it holds.
+      if (isRecording && !canRefuse(error)) throw new BrokenTransaction(error);
+      throw error;
+    }
   }
 
   /**
@@ -197,9 +271,10 @@ export class Journal {
       count += waiting.records.length;
       bytes += waiting.records.reduce((sum, { data }) => sum + dataBytes(data), 0);
       if (batch.length > 0 && (count > LIMITS.recordsPerOp || bytes > APPEND_BYTES)) break;
-      if (batch.length > 0 && waiting.ops.length > 0) break;
+      const isAlone = waiting.ops.length > 0 || waiting.transaction !== undefined;
+      if (batch.length > 0 && isAlone) break;
       batch.push(waiting);
-      if (waiting.ops.length > 0) break;
+      if (isAlone) break;
     }
     this.#waiting.splice(0, batch.length);
     return batch;
@@ -213,7 +288,7 @@ export class Journal {
     records: readonly RecordInput[],
     ops: readonly Placed[],
   ): Promise<{ readonly state: RunState | undefined; readonly appended: Appended }> {
-    const { claimed, session, signal } = this.#held;
+    const { claimed, session } = this.#held;
     const { store, op } = this.#runs;
     const after = this.records.length;
     const mode = { isProgress: this.#isProgressDue, isOnce: ops.length > 0 };
@@ -225,7 +300,10 @@ export class Journal {
         if (committed.ok) {
           const [state, ...results] = committed.results;
           this.#isProgressDue = false;
-          return { state, appended: { ok: true, results } };
+          if (!isUnknown) return { state, appended: { ok: true, results } };
+          // An earlier try may have written them, and they are due as it said.
+          this.#heard(state);
+          return { ...(await this.#found(after)), appended: { ok: true, results } };
         }
         const { refusal } = committed;
         // The records stood first: no earlier try was applied either.
@@ -265,9 +343,14 @@ export class Journal {
     return { state: undefined, appended: { ok: true, results: null } };
   }
 
-  #added(records: readonly RecordInput[], { nowMs, lastEvent }: RunState): void {
+  #heard({ nowMs, lastEvent }: RunState): void {
     this.nowMs = Math.max(this.nowMs, nowMs);
     this.#lastEvent = Math.max(this.#lastEvent, lastEvent);
+  }
+
+  #added(records: readonly RecordInput[], state: RunState): void {
+    this.#heard(state);
+    const { nowMs } = state;
     for (const { key, data, delayMs } of records) {
       const dueMs = delayMs === null ? null : nowMs + delayMs;
       this.#push({ no: this.records.length + 1, key, data, atMs: nowMs, dueMs });
@@ -278,6 +361,21 @@ export class Journal {
     this.records.push(record);
     this.#byKey.set(record.key, { last: record, count: this.count(record.key) + 1 });
   }
+}
+
+/** A transaction after which the run can't go on as if nothing had been. */
+export class BrokenTransaction extends Error {
+  constructor(cause: unknown) {
+    super("A step's transaction broke", { cause });
+    this.name = "BrokenTransaction";
+  }
+}
+
+/** The connection can't be used, or the store is closed: nothing was written. */
+function canRefuse(error: unknown): boolean {
+  if (error instanceof TypeError || error instanceof RangeError) return true;
+  if (!isHoldfastError(error) || error.outcome !== "not-applied") return false;
+  return !["FENCED", "LEASE_LOST", "CONFLICT"].includes(error.code);
 }
 
 /** The ops could not be sent at all: nothing was, and the run is none the worse for it. */

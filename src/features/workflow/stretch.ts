@@ -8,7 +8,8 @@ import { Execution } from "./execution.ts";
 import { copyOrigin } from "./fork.ts";
 import { Journal } from "./journal.ts";
 import { decode } from "./records.ts";
-import { Continued, RunHandle, type Run } from "./run.ts";
+import { Continued, type Run } from "./run.ts";
+import { RunHandle } from "./run-handle.ts";
 import type { WorkflowSettings } from "./settings.ts";
 import { Undos, type EndData } from "./undo.ts";
 

@@ -6,6 +6,7 @@ import { permanent } from "../../core/retry.ts";
 import { deferred } from "../../core/signal.ts";
 import type { Group } from "../../store/ops.ts";
 import { workflow } from "./definition.ts";
+import type { Run } from "./run.ts";
 
 const text = unchecked<string>();
 const order = workflow("order", {
@@ -132,6 +133,31 @@ describe("attempts", () => {
   });
 });
 
+describe("an instant", () => {
+  test("is that of its record, however late the answer comes", async () => {
+    const orders = process.store.handle(order);
+    process.lostReplies = { op: "runs.record", count: 1 };
+    let isRecorded = false;
+    process.onAnswer = (groups) => {
+      if (!isRecorded && records(groups, "sleep:nap")) process.isDown = isRecorded = true;
+    };
+    orders.work(async (_, run) => {
+      const nap = run.sleep("nap", 10_000);
+      await run.step("slow", () => nap);
+      return "done";
+    });
+    const run = await orders.start("x");
+    await world.clock.advance(1_000);
+    expect(isRecorded).toBe(true);
+    process.isDown = false;
+    await world.clock.advance(14_000);
+    expect(await world.pass(run.result())).toBe("done");
+    const entries = await orders.history(run.id);
+    const [mark, woke] = entries?.filter(({ name }) => name === "nap") ?? [];
+    expect((woke?.atMs ?? 0) - (mark?.dueMs ?? 0)).toBeLessThan(500);
+  });
+});
+
 describe("events", () => {
   test("that come while others are being read reach the run", async () => {
     const orders = process.store.handle(order);
@@ -213,6 +239,107 @@ describe("events", () => {
 });
 
 describe("side by side", () => {
+  test("a replay goes on in the order of the record, however deep the code waits", async () => {
+    const orders = process.store.handle(order);
+    const all: string[][] = [];
+    const gate = deferred<void>();
+    orders.work(async (_, run) => {
+      const seen: string[] = [];
+      all.push(seen);
+      await Promise.all([
+        run.tryWaitFor("note", { timeoutMs: 0 }).then(() => seen.push("wait")),
+        run.step("step", () => gate.promise).then(() => seen.push("step")),
+      ]);
+      await run.sleep("then", 1_000);
+      return seen.join();
+    });
+    const run = await orders.start("x");
+    await world.clock.advance(100);
+    gate.resolve();
+    expect(await world.pass(run.result())).toBe("wait,step");
+    expect(all).toEqual([
+      ["wait", "step"],
+      ["wait", "step"],
+    ]);
+  });
+
+  test("a step that the handler left behind is over before its run is, whoever goes on with it", async () => {
+    const handler = (who: Promise<string>) => async (_: string, run: Run<object>) => {
+      void run.sleep("far", 86_400_000);
+      void run.step("slow", () => who);
+      await run.step("first", () => 1);
+      return "done";
+    };
+    process.store.handle(order).work(handler(new Promise(() => {})));
+    const run = await process.store.handle(order).start("x", { id: "1" });
+    await world.clock.advance(100);
+    process.isCrashed = true;
+    const other = await world.process();
+    const orders = other.store.handle(order);
+    const gate = deferred<string>();
+    orders.work(handler(gate.promise));
+    await world.clock.advance(60_000);
+    expect(await orders.get("1")).toMatchObject({ status: "running" });
+    gate.resolve("slow");
+    expect(await world.pass(orders.result(run.id))).toBe("done");
+    const steps = (await orders.history("1"))?.filter(({ kind }) => kind === "step");
+    expect(steps?.map(({ name }) => name)).toEqual(["first", "slow"]);
+  });
+
+  test("nothing of a run begins once it is over, whatever was being read", async () => {
+    const orders = process.store.handle(order);
+    const calls: string[] = [];
+    const gate = deferred<void>();
+    const read = deferred<void>();
+    const backoff = { initialMs: 1_500, jitter: "none" } as const;
+    orders.work(async (_, run) => {
+      const loser = run.step(
+        "loser",
+        () => {
+          calls.push("loser");
+          throw new Error("not yet");
+        },
+        { retry: { attempts: 3, backoff } },
+      );
+      loser.catch(() => {});
+      await run.step("last", () => gate.promise);
+      return "done";
+    });
+    const run = await orders.start("x", { id: "1" });
+    await world.clock.advance(100);
+    process.onAfterRead = ([first]) =>
+      first?.read === "runs.journal" ? read.promise : undefined;
+    // The wait is over, as the answer that is on its way will say.
+    await world.clock.advance(2_000);
+    gate.resolve();
+    expect(await world.pass(run.result())).toBe("done");
+    read.resolve();
+    await world.clock.advance(2_000);
+    expect(calls).toEqual(["loser"]);
+  });
+
+  test("nothing new begins once the handler has failed", async () => {
+    const orders = process.store.handle(order);
+    const calls: string[] = [];
+    const gate = deferred<void>();
+    // The second ends while the first's failure is being recorded.
+    process.onAnswer = async (groups) => {
+      if (!records(groups, "step:a")) return;
+      gate.resolve();
+      await turns(20);
+    };
+    orders.work(async (_, run) => {
+      const one = run.step("a", () => Promise.reject(permanent("no")));
+      const two = run.step("b", () => gate.promise).then(() => run.step("c", () => calls.push("c")));
+      two.catch(() => calls.push("refused"));
+      await Promise.all([one, two]);
+      return "done";
+    });
+    const run = await orders.start("x");
+    await expect(world.pass(run.result())).rejects.toMatchObject({ details: { error: "no" } });
+    expect(calls).not.toContain("c");
+  });
+
   test("a sleep is over while a step still runs", async () => {
     const orders = process.store.handle(order);
     const gate = deferred<string>();
@@ -277,7 +404,7 @@ describe("patches", () => {
 describe("undoing", () => {
   test("a crash as a run is parked leaves it to another process to be tried and parked once more", async () => {
     let tries = 0;
-    const handler = async (_: string, run: import("./run.ts").Run<object>): Promise<string> => {
+    const handler = async (_: string, run: Run<object>): Promise<string> => {
       const undo = () => {
         tries++;
         throw new Error("the bank is closed");

@@ -1,13 +1,15 @@
 /** A workflow on one store: `hf.open(definition)`. Starts runs, sends them events, works on them. */
+import type { Attributes } from "../../core/attributes.ts";
 import { jsonCodec, validate, type Data, type Schema } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { checkFunction, checkOptions, checkText, expected } from "../../core/options.ts";
+import { checkFunction, checkOneOf, checkOptions, checkText, expected } from "../../core/options.ts";
 import { newId } from "../../core/random.ts";
 import type { Wait } from "../../core/signal.ts";
+import type { ListOptions } from "../../ports/queue/index.ts";
 import { Runs } from "../../ports/runs/index.ts";
 import { resultsOf, type Placed } from "../../store/group.ts";
-import type { JobState, QueueEnqueue, RunsSend, Sent } from "../../store/ops.ts";
+import type { QueueEnqueue, RunsSend, Sent } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import {
   JobQueue,
@@ -20,7 +22,7 @@ import {
 } from "../jobs/index.ts";
 import { CANCEL_EVENT, type Execution } from "./execution.ts";
 import { forkEvents, readWhole } from "./fork.ts";
-import { historyOf, RunInfo, type HistoryEntry } from "./info.ts";
+import { historyOf, RunInfo, STATES, type HistoryEntry, type RunStatus } from "./info.ts";
 import type { Continued, Run } from "./run.ts";
 import type { WorkflowSettings } from "./settings.ts";
 import { runStretch } from "./stretch.ts";
@@ -36,12 +38,16 @@ export interface StartOptions extends Wait {
   readonly delayMs?: number | undefined;
   /** 0 to 100. Default 0. */
   readonly priority?: number | undefined;
+  /** What `list` finds it by: up to 16 names with a text each, of 1 to 200 characters. */
+  readonly attributes?: Attributes | undefined;
 }
 
 export interface SendOptions extends Wait {
   /** Sending again under this id changes nothing. 1 to 200 characters; default: none. */
   readonly id?: string | undefined;
 }
+
+const START_KEYS = ["id", "delayMs", "priority", "attributes"] as const;
 
 /** A run that was started, or the one that was there. */
 export interface StartedRun<O> {
@@ -106,7 +112,7 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     this.#runs = new Runs(store, settings.name, { partition: settings.queue.partition });
     this.op = {
       start: (input, options) => {
-        checkOptions("options", options, ["id", "delayMs", "priority"]);
+        checkOptions("options", options, START_KEYS);
         return this.#jobs.op.add(input, options);
       },
       send: (run, event, value, options) => {
@@ -130,7 +136,7 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
    * On abort: a start that has not left does not happen; else it may have.
    */
   async start(input: I, options?: StartOptions): Promise<StartedRun<O>> {
-    checkOptions("options", options, ["id", "delayMs", "priority", "signal", "timeoutMs"]);
+    checkOptions("options", options, [...START_KEYS, "signal", "timeoutMs"]);
     const added: AddedJob<O> = await this.#jobs.add(input, options);
     const { id, status } = added;
     const result = (wait?: Wait): Promise<O> => this.result(id, wait);
@@ -172,7 +178,7 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
    * that commits. See `JobQueue.addIn` for what `tx` is, and for the errors.
    */
   startIn(tx: unknown, input: I, options?: Omit<StartOptions, keyof Wait>): StartedRun<O> {
-    checkOptions("options", options, ["id", "delayMs", "priority"]);
+    checkOptions("options", options, START_KEYS);
     const added = this.#jobs.addIn(tx, input, options);
     const result = (wait?: Wait): Promise<O> => added.result(wait);
     return { id: added.id, status: "added", result };
@@ -203,8 +209,9 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
       const message = `Expected run "${run}" of workflow "${this.name}" to be there, found none`;
       throw new HoldfastError("NOT_FOUND", message, { details: { run } });
     }
-    const sends = forkEvents(whole, { seq: job.seq, run }, from).map((event) => op.send(id, event));
-    resultsOf(await this.#store.commitAll([op.start({ id, payload: job.payload }), ...sends], wait));
+    const { seq, payload, attributes } = job;
+    const sends = forkEvents(whole, { seq, run }, from).map((event) => op.send(id, event));
+    resultsOf(await this.#store.commitAll([op.start({ id, payload, attributes }), ...sends], wait));
     return { id, status: "added", result: (how?: Wait): Promise<O> => this.result(id, how) };
   }
 
@@ -300,15 +307,17 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   }
 
   /**
-   * A page of the runs that are where jobs in that state are: `cancelled` holds failed and
-   * cancelled runs, `dead` those that need attention.
+   * A page of the runs of that status, in the order of their starting; of all, or of those that
+   * `attributes`, `fromMs` and `beforeMs` (when they were started) and `idPrefix` mean. Complexity:
+   * a look at each run of the status, up to about 10,000 for one page, which may so be short, or
+   * empty, though `next` is there.
    */
-  async list(
-    state: JobState,
-    options?: Wait & { readonly after?: number | undefined; readonly limit?: number | undefined },
-  ): Promise<RunList> {
-    const { jobs, next } = await this.#jobs.list(state, options);
-    return { runs: jobs.map((job) => new RunInfo(job)), next };
+  async list(status: RunStatus, options?: ListOptions): Promise<RunList> {
+    checkOneOf("status", status, Object.keys(STATES) as RunStatus[]);
+    const { jobs, next } = await this.#jobs.list(STATES[status], options);
+    const runs = jobs.map((job) => new RunInfo(job));
+    // Failed and cancelled runs are in one place.
+    return { runs: runs.filter((run) => run.status === status), next };
   }
 
   /** What happened in the run, in the order of time; null if it is not there (any more). */

@@ -3,9 +3,9 @@ export { listQueues, Queue } from "./queue.ts";
 export type {
   BulkOptions,
   JobList,
-  PageOptions,
   QueueOps,
   QueueOptions,
   SettleOptions,
 } from "./queue.ts";
+export type { ListOptions, PageOptions } from "./list.ts";
 export type { DedupeInput, JobInput, QueueRules, RateInput, Receipt, Settlement } from "./ops.ts";

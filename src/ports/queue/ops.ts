@@ -1,6 +1,7 @@
 /**
  * Validated builders of the queue's ops: what an engine gets from here has the shape it may trust.
  */
+import { checkAttributes, type Attributes } from "../../core/attributes.ts";
 import { checkStorable, dataBytes, storableText, type Data } from "../../core/codec.ts";
 import { HoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
@@ -51,6 +52,8 @@ export interface JobInput {
   readonly dedupe?: DedupeInput | undefined;
   /** W3C `traceparent` of who added it. */
   readonly trace?: string | undefined;
+  /** What it can be found by: up to 16 names with a text each, of 1 to 200 characters. */
+  readonly attributes?: Attributes | undefined;
 }
 
 export interface DedupeInput {
@@ -101,7 +104,7 @@ export type Settlement =
       readonly isUnstarted?: boolean | undefined;
     };
 
-const JOB_KEYS = ["payload", "id", "delayMs", "priority", "key", "dedupe", "trace"] as const;
+const JOB_KEYS = ["payload", "id", "delayMs", "priority", "key", "dedupe", "trace", "attributes"] as const;
 const DEDUPE_KEYS = ["key", "ttlMs", "mode"] as const;
 const RATE_KEYS = ["count", "perMs", "burst", "isPerKey"] as const;
 const RULE_KEYS = Object.keys(DEFAULT_QUEUE_CONFIG) as (keyof QueueConfig)[];
@@ -151,6 +154,7 @@ export function enqueue(queue: string, job: JobInput, freshId: () => string): Qu
     key: key === undefined ? null : checkText("key", key, LIMITS.idChars),
     dedupe: job.dedupe === undefined ? null : checkDedupe(job.dedupe),
     trace: trace === undefined ? null : checkText("trace", trace, LIMITS.idChars),
+    ...(job.attributes === undefined ? {} : { attributes: checkAttributes("attributes", job.attributes) }),
   };
 }
 

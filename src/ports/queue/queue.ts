@@ -38,6 +38,7 @@ import {
 import { checkWaitOnly } from "../../store/options.ts";
 import type { Session } from "../../store/session.ts";
 import type { Store } from "../../store/store.ts";
+import { filterOf, LIST_KEYS, type ListOptions } from "./list.ts";
 import * as ops from "./ops.ts";
 import type { JobInput, QueueRules, Receipt, Settlement } from "./ops.ts";
 
@@ -54,13 +55,6 @@ export interface SettleOptions extends Wait {
    * effect in `kv`.
    */
   readonly also?: readonly Placed[] | undefined;
-}
-
-export interface PageOptions extends Wait {
-  /** The `next` of the page before. */
-  readonly after?: number | undefined;
-  /** 1 to 1,000; default 100. */
-  readonly limit?: number | undefined;
 }
 
 export interface JobList {
@@ -88,7 +82,6 @@ const SETTLE_KEYS = ["also", "signal", "timeoutMs"] as const;
 const CANCEL_KEYS = ["reason", "signal", "timeoutMs"] as const;
 const REDRIVE_KEYS = ["ids", "max", "signal", "timeoutMs"] as const;
 const PURGE_KEYS = ["max", "signal", "timeoutMs"] as const;
-const LIST_KEYS = ["after", "limit", "signal", "timeoutMs"] as const;
 const CHANGES_KEYS = ["limit", "signal", "timeoutMs"] as const;
 const PAGE_ROWS = 100;
 /**
@@ -358,9 +351,10 @@ export class Queue {
   }
 
   /** A page of the jobs in that state, in the order of their adding. */
-  async list(state: JobState, options: PageOptions = {}): Promise<JobList> {
+  async list(state: JobState, options: ListOptions = {}): Promise<JobList> {
     checkOptions("options", options, LIST_KEYS);
-    const { after, limit = PAGE_ROWS, ...wait } = options;
+    const { after, limit = PAGE_ROWS, signal, timeoutMs } = options;
+    const wait = { signal, timeoutMs };
     checkOneOf("state", state, JOB_STATES);
     const read = {
       read: "queue.list",
@@ -369,10 +363,10 @@ export class Queue {
       state,
       after: after === undefined ? null : checkInteger("after", after),
       limit: checkInteger("limit", limit, 1, LIMITS.pageRows),
+      where: filterOf(options),
     } as const;
     const [page]: readonly [JobPage] = await this.store.read([read], wait);
-    const last = page.jobs.at(-1);
-    return { jobs: page.jobs, next: page.hasMore && last !== undefined ? last.seq : null };
+    return { jobs: page.jobs, next: page.hasMore ? page.last : null };
   }
 
   /**
@@ -381,7 +375,7 @@ export class Queue {
    */
   async *scan(
     state: JobState,
-    options: Omit<PageOptions, "after"> = {},
+    options: Omit<ListOptions, "after"> = {},
   ): AsyncGenerator<JobView, void, void> {
     let after: number | undefined;
     for (;;) {

@@ -78,6 +78,7 @@ export function enqueue(scope: Scope, op: QueueEnqueue): Enqueued {
     holdsKey: false,
     error: null,
     trace: op.trace,
+    attributes: op.attributes === undefined ? null : JSON.stringify(op.attributes),
   };
   if (op.delayMs > 0) makeScheduled(scope, queue, job, scope.nowMs + op.delayMs, false);
   else admit(scope, queue, job, scope.nowMs);
@@ -183,6 +184,8 @@ export function settle(scope: Scope, op: QueueSettle): JobState {
     return "ready";
   }
   if (op.outcome === "suspended" && !lease.isCancelRequested) {
+    // What it noted stays to be read while nobody holds it.
+    job.progress = lease.progress ?? job.progress ?? null;
     suspend(scope, queue, job, op);
     return job.state;
   }

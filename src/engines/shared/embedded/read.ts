@@ -2,9 +2,11 @@
  * The reads of the embedded engines: each sees one state of the tables, and nothing whose time is
  * up.
  */
+import { parseAttributes, type Attributes } from "../../../core/attributes.ts";
 import { LIMITS } from "../../../core/limits.ts";
 import { invariant } from "../../../core/invariant.ts";
 import type {
+  JobFilter,
   KvChange,
   KvChanges,
   KvPage,
@@ -106,34 +108,62 @@ export function viewOf(tables: Tables, queue: QueueRow, job: JobRow): JobView {
     createdMs: job.createdMs,
     dueMs: state === "scheduled" && job.at < NEVER_MS ? job.at : null,
     ...leaseView(tables, lease),
+    progress: finished === undefined ? (lease?.progress ?? job.progress ?? null) : null,
     result: finished?.result ?? null,
     error: job.error,
     finishedMs: finished?.finishedMs ?? null,
+    attributes: attributesOf(job),
   };
 }
 
-type LeasePart = Pick<JobView, "session" | "token" | "isCancelRequested" | "progress">;
+function attributesOf({ attributes }: JobRow): Attributes {
+  return attributes === undefined || attributes === null ? NONE : parseAttributes(attributes);
+}
+const NONE: Attributes = Object.freeze({});
+
+type LeasePart = Pick<JobView, "session" | "token" | "isCancelRequested">;
 
 function leaseView(tables: Tables, lease: LeaseRow | undefined): LeasePart {
   if (lease === undefined) {
-    return { session: null, token: null, isCancelRequested: false, progress: null };
+    return { session: null, token: null, isCancelRequested: false };
   }
   const session = tables.sessionByNo(lease.session)?.id ?? null;
-  const { token, isCancelRequested, progress } = lease;
-  return { session, token, isCancelRequested, progress };
+  const { token, isCancelRequested } = lease;
+  return { session, token, isCancelRequested };
 }
 
 function listJobs(tables: Tables, partition: number, read: ListJobs, nowMs: number): JobPage {
   const queue = tables.queueByName(partition, read.queue);
-  if (queue === undefined) return { jobs: [], hasMore: false };
-  const seqs = seqsOf(tables, queue.no, read, nowMs);
+  if (queue === undefined) return { jobs: [], hasMore: false, last: null };
   const jobs: JobView[] = [];
-  for (const seq of seqs.slice(0, read.limit)) {
-    const job = tables.job(queue.no, seq);
-    invariant(job !== undefined, "a listed job has a body", { seq });
-    jobs.push(viewOf(tables, queue, job));
+  let last = read.after;
+  let looked = 0;
+  for (;;) {
+    const seqs = seqsOf(tables, queue.no, { ...read, after: last }, nowMs);
+    for (const seq of seqs.slice(0, read.limit)) {
+      if (jobs.length === read.limit) return { jobs, hasMore: true, last };
+      const job = tables.job(queue.no, seq);
+      invariant(job !== undefined, "a listed job has a body", { seq });
+      if (isMeant(job, read.where)) jobs.push(viewOf(tables, queue, job));
+      last = seq;
+    }
+    looked += read.limit;
+    const hasMore = seqs.length > read.limit;
+    const isFull = jobs.length === read.limit || looked >= LIMITS.lookedAt;
+    if (!hasMore || isFull) return { jobs, hasMore, last };
   }
-  return { jobs, hasMore: seqs.length > read.limit };
+}
+
+function isMeant(job: JobRow, where: JobFilter | undefined): boolean {
+  if (where === undefined) return true;
+  const { attributes, fromMs, beforeMs, idPrefix } = where;
+  if (fromMs !== null && job.createdMs < fromMs) return false;
+  if (beforeMs !== null && job.createdMs >= beforeMs) return false;
+  if (!job.id.startsWith(idPrefix)) return false;
+  const wanted = Object.entries(attributes);
+  if (wanted.length === 0) return true;
+  const has = attributesOf(job);
+  return wanted.every(([name, text]) => Object.hasOwn(has, name) && has[name] === text);
 }
 
 /** One more than the page takes, if there are so many. */

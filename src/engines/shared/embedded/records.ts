@@ -3,6 +3,7 @@
  * other and what is there. All of a page is judged here, by reads alone, before any of it is
  * written.
  */
+import { checkAttributes } from "../../../core/attributes.ts";
 import { checkStorable } from "../../../core/codec.ts";
 import { HoldfastError } from "../../../core/errors.ts";
 import { LIMITS } from "../../../core/limits.ts";
@@ -152,6 +153,7 @@ function checkJob(record: Job): void {
   orNull("view.progress", view.progress, checkData);
   orNull("view.result", view.result, checkData);
   orNull("view.error", view.error, checkString);
+  checkAttributes("view.attributes", view.attributes);
   orNull("trace", record.trace, checkString);
   checkInteger("at", record.at, -NEVER_MS, NEVER_MS);
   checkBoolean("holdsKey", record.holdsKey);

@@ -78,6 +78,10 @@ export interface JobRow {
   holdsKey: boolean;
   error: string | null;
   readonly trace: string | null;
+  /** What it is found by, as JSON; left out or null: nothing. */
+  readonly attributes?: string | null;
+  /** What its last holder noted, of a suspended run. */
+  progress?: Data | null;
   /**
    * Something of it may have run under its id, though no attempt is counted: it was given back by
    * who held it, or redriven.

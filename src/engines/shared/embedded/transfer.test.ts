@@ -31,6 +31,7 @@ const view = {
   ...{ id: "j", seq: 1, payload: "p", key: null, priority: 0 },
   ...{ attempts: 0, lost: 0, createdMs: NOW_MS, dueMs: null, session: null, token: null },
   ...{ isCancelRequested: false, progress: null, result: null, error: null, finishedMs: null },
+  attributes: {},
 } as const;
 const job = {
   record: "job",

@@ -397,13 +397,15 @@ function importJob(
 ): void {
   const queue = queueOf(tables, partition, record.queue);
   const { view, at, holdsKey, hasStarted, isReplaced, isSuspended, trace, expiresMs } = record;
-  const { seq, id, key, priority, payload, attempts, lost, createdMs, error } = view;
+  const { seq, id, key, priority, payload, attempts, lost, createdMs, error, progress } = view;
+  const attributes = JSON.stringify(view.attributes);
   if (tables.job(queue.no, seq) !== undefined) return;
   const state: WaitingState =
     view.state === "scheduled" || view.state === "blocked" ? view.state : "ready";
   const job: JobRow = {
     ...{ seq, queue: queue.no, id, key, priority, payload, attempts, lost, createdMs },
     ...{ state, at, holdsKey, hasStarted, isReplaced, isSuspended, error, trace },
+    ...{ attributes: attributes === "{}" ? null : attributes, progress },
   };
   tables.insertJob(job);
   queue.counts[view.state]++;

@@ -104,6 +104,8 @@ CREATE TABLE hf_job ( -- bodies; where the job is stands in the tables below
   key TEXT,                    -- its ordering key
   trace TEXT,                  -- trace context of whoever added it
   error TEXT,                  -- of the last failed attempt
+  attributes TEXT,             -- what it is found by: JSON
+  progress ANY,                -- what the last holder of a suspended run noted
   payload ANY NOT NULL,        -- TEXT or BLOB; last, so that reading the rest reads no overflow
   UNIQUE (queue, id)           -- ids begin with time: appends, too
 ) STRICT;
@@ -229,7 +231,7 @@ SELECT p.name AS partition, q.name AS queue, j.id, j.job - (p.no - 1) * 10995116
   END AS state,
   j.payload, j.key, j.priority, j.attempts, j.lost, j.created_ms,
   CASE WHEN f.job IS NULL AND l.job IS NULL AND j.state = 1 THEN j.at END AS due_ms,
-  s.id AS session, l.token, l.progress, f.result, j.error, f.finished_ms, f.expires_ms
+  s.id AS session, l.token, coalesce(l.progress, j.progress) AS progress, j.attributes, f.result, j.error, f.finished_ms, f.expires_ms
 FROM hf_job j
 JOIN hf_queue q ON q.no = j.queue
 JOIN hf_partition p ON p.no = q.partition

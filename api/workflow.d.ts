@@ -1,0 +1,158 @@
+// holdfast/workflow
+
+interface Attempt {
+    readonly id: string;
+    readonly key: string;
+    readonly attempt: number;
+    readonly token: bigint;
+    readonly signal: AbortSignal;
+    complete<V, const P extends readonly Placed[] = readonly []>(output: V, ops?: P): Promise<Completed<V, P>>;
+    tryComplete<V, const P extends readonly Placed[] = readonly []>(output: V, ops?: P): Promise<Completed<V, P> | Refused>;
+}
+
+class Completed<V = unknown, P extends readonly Placed[] = readonly Placed[]> {
+    readonly ok: true;
+    readonly value: V;
+    readonly results: ResultsOf<P> | null;
+    constructor(value: V, results: ResultsOf<P> | null);
+}
+
+type EventSchemas = Readonly<Record<string, Schema>>;
+
+type EventsOf<SE extends EventSchemas> = {
+    readonly [K in keyof SE]: SchemaOutput<SE[K]>;
+};
+
+interface HistoryEntry {
+    readonly atMs: number;
+    readonly kind: Kind | "event" | "cancel";
+    readonly name: string;
+    readonly dueMs: number | undefined;
+    readonly value: unknown;
+}
+
+interface Refused {
+    readonly ok: false;
+    readonly refusal: Refusal;
+}
+
+interface Run<E> {
+    readonly id: string;
+    readonly token: bigint;
+    readonly signal: AbortSignal;
+    step<T>(name: string, work: StepWork<T>, options?: StepOptions<T>): Promise<T>;
+    sleep(name: string, ms: number): Promise<void>;
+    waitFor<K extends keyof E & string>(event: K, options?: {
+        readonly timeoutMs?: number | undefined;
+    }): Promise<E[K]>;
+    tryWaitFor<K extends keyof E & string>(event: K, options: {
+        readonly timeoutMs: number;
+    }): Promise<E[K] | null>;
+    patched(name: string): Promise<boolean>;
+    progress(value: unknown): void;
+}
+
+type RunHandler<P, R, E> = (input: P, run: Run<E>) => Promise<R> | R;
+
+class RunInfo {
+    #private;
+    readonly id: string;
+    readonly seq: number;
+    readonly status: RunStatus;
+    readonly createdMs: number;
+    readonly dueMs: number | undefined;
+    readonly endedMs: number | undefined;
+    readonly error: string | undefined;
+    readonly undone: readonly string[];
+    constructor(job: JobInfo);
+    get input(): unknown;
+    get output(): unknown;
+    get progress(): unknown;
+}
+
+interface RunList {
+    readonly runs: readonly RunInfo[];
+    readonly next: number | null;
+}
+
+type RunStatus = "ready" | "running" | "waiting" | "completed" | "failed" | "cancelled" | "attention";
+
+interface SendOptions extends Wait {
+    readonly id?: string | undefined;
+}
+
+interface StartOptions extends Wait {
+    readonly id?: string | undefined;
+    readonly delayMs?: number | undefined;
+    readonly priority?: number | undefined;
+}
+
+interface StartedRun<O> {
+    readonly id: string;
+    readonly status: "added" | "exists";
+    result(wait?: Wait): Promise<O>;
+}
+
+class StepError extends Error {
+    readonly step: string;
+    readonly code: string | undefined;
+    constructor(step: string, { name, message, code }: FailureData);
+}
+
+interface StepOptions<T> {
+    readonly retry?: RetryOptions | undefined;
+    readonly timeoutMs?: number | undefined;
+    readonly undo?: Undo<T> | undefined;
+    readonly undoRetry?: RetryOptions | undefined;
+}
+
+type StepWork<T> = (attempt: Attempt) => Promise<T | Completed<T>> | T | Completed<T>;
+
+class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
+    #private;
+    readonly name: string;
+    constructor(store: Store, settings: WorkflowSettings);
+    start(input: I, options?: StartOptions): Promise<StartedRun<O>>;
+    send<K extends keyof E & string>(run: string, event: K, value: E[K], options?: SendOptions): Promise<number>;
+    cancel(run: string, options?: Wait & {
+        readonly reason?: string | undefined;
+    }): Promise<boolean>;
+    work(handler: RunHandler<P, R, E>, options?: WorkOptions): Worker;
+    result(run: string, wait?: Wait): Promise<O>;
+    get(run: string, wait?: Wait): Promise<RunInfo | null>;
+    list(state: JobState, options?: Wait & {
+        readonly after?: number | undefined;
+        readonly limit?: number | undefined;
+    }): Promise<RunList>;
+    history(run: string, wait?: Wait): Promise<readonly HistoryEntry[] | null>;
+    stats(wait?: Wait): Promise<QueueStats>;
+    redrive(options?: Wait & {
+        readonly ids?: readonly string[] | undefined;
+        readonly max?: number | undefined;
+    }): Promise<number>;
+    pause(wait?: Wait): Promise<void>;
+    resume(wait?: Wait): Promise<void>;
+}
+
+interface WorkflowDefinition<I, P, O, R, E> extends Definition<Workflow<I, P, O, R, E>> {
+    readonly settings: WorkflowSettings;
+}
+
+interface WorkflowOptions<SI extends Schema, SO extends Schema | undefined, SE extends EventSchemas> {
+    readonly input: SI;
+    readonly output?: SO;
+    readonly events?: SE | undefined;
+    readonly retry?: RetryOptions | undefined;
+    readonly undoRetry?: RetryOptions | undefined;
+    readonly stepTimeoutMs?: number | undefined;
+    readonly keep?: QueueOptions<SI, SO>["keep"];
+    readonly concurrency?: {
+        readonly max?: number | undefined;
+    } | undefined;
+    readonly maxWaiting?: number | undefined;
+    readonly partition?: string | undefined;
+}
+
+function permanent(cause: unknown): PermanentError;
+
+function workflow<SI extends Schema, SO extends Schema | undefined = undefined, SE extends EventSchemas = {}>(name: string, options: WorkflowOptions<SI, SO, SE>): WorkflowDefinition<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>, EventsOf<SE>>;

@@ -1,0 +1,10 @@
+/**
+ * `holdfast/workflow/testing`: a test kit for workflows, for any test runner. A world with virtual
+ * time, whose processes may die; a workflow broken off at every instant in turn; and journals of
+ * live runs replayed against today's code.
+ */
+export { CrashError, crashEverywhere } from "./testing/crash.ts";
+export type { CrashPlan, CrashReport, EventToSend, RunOutcome } from "./testing/crash.ts";
+export { TestProcess } from "./testing/process.ts";
+export { testWorld, TestWorld } from "./testing/world.ts";
+export type { TestWorldOptions, UntilOptions } from "./testing/world.ts";
