@@ -27,10 +27,10 @@ export interface ListOptions extends PageOptions {
   readonly idPrefix?: string | undefined;
 }
 
-export const LIST_KEYS = [
+export const LIST_KEYS: readonly string[] = [
   ...["attributes", "fromMs", "beforeMs", "idPrefix"],
   ...["after", "limit", "signal", "timeoutMs"],
-] as const;
+];
 
 export function filterOf(options: ListOptions): JobFilter | undefined {
   const { attributes, fromMs, beforeMs, idPrefix } = options;
