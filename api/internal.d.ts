@@ -1,5 +1,8 @@
 // mentioned by exported declarations, exported by none
 
+// src/core/attributes.d.ts
+type Attributes = Readonly<Record<string, string>>;
+
 // src/core/codec.d.ts
 type SchemaInput<S> = S extends StandardSchemaV1<infer I, unknown> ? I : never;
 
@@ -220,6 +223,8 @@ interface JobRow {
     holdsKey: boolean;
     error: string | null;
     readonly trace: string | null;
+    readonly attributes?: string | null;
+    progress?: Data | null;
     hasStarted?: boolean;
     isReplaced?: boolean;
     isSuspended?: boolean;
@@ -704,6 +709,14 @@ type OutputOf<SO extends Schema | undefined> = SO extends Schema ? SchemaOutput<
 // src/features/workflow/definition.d.ts
 type ReturnOf<SO extends Schema | undefined> = SO extends Schema ? SchemaInput<SO> : unknown;
 
+// src/features/workflow/journal.d.ts
+interface SyncDatabase {
+    readonly inTransaction: boolean;
+    transaction<T>(work: () => T): {
+        immediate(): T;
+    };
+}
+
 // src/features/workflow/records.d.ts
 interface FailureData {
     readonly name: string;
@@ -715,7 +728,7 @@ interface FailureData {
 type Kind = Outcome | Mark;
 
 // src/features/workflow/records.d.ts
-type Mark = "begin" | "retry" | "sleep" | "wait" | "stop" | "undone" | "unfit" | "parked" | "redrive";
+type Mark = "begin" | "retry" | "sleep" | "wait" | "stop" | "undone" | "unfit" | "parked" | "anew" | "redrive";
 
 // src/features/workflow/records.d.ts
 type Outcome = "step" | "got" | "woke" | "patch";
@@ -734,7 +747,7 @@ interface WorkflowSettings {
 }
 
 // src/features/workflow/step.d.ts
-type Undo<T> = (done: T | undefined, attempt: Attempt) => Promise<unknown> | unknown;
+type Undo<T> = (done: T | undefined, attempt: Attempt) => unknown;
 
 // src/ports/runs/ops.d.ts
 interface RecordMode {
@@ -744,6 +757,8 @@ interface RecordMode {
 
 // src/ports/runs/ops.d.ts
 interface Renewal {
+    readonly after: number;
+    readonly lastKey: string | null;
     readonly payload: Data;
     readonly events: readonly number[];
 }
@@ -834,6 +849,14 @@ interface WorldOptions {
 }
 
 // src/store/driver.d.ts
+interface JobFilter {
+    readonly attributes: Attributes;
+    readonly fromMs: number | null;
+    readonly beforeMs: number | null;
+    readonly idPrefix: string;
+}
+
+// src/store/driver.d.ts
 interface ReadRun {
     readonly read: "runs.journal";
     readonly partition: string;
@@ -914,6 +937,7 @@ interface RunsRestart {
     readonly seq: number;
     readonly token: number;
     readonly after: number;
+    readonly lastKey: string | null;
     readonly payload: Data;
     readonly events: readonly number[];
 }

@@ -12,6 +12,7 @@ interface AddManyOptions<I> extends AddTiming, Wait {
 interface AddOptions extends AddTiming {
     readonly id?: string | undefined;
     readonly dedupe?: DedupeOptions | undefined;
+    readonly attributes?: Attributes | undefined;
 }
 
 class AddedJob<O> {
@@ -129,6 +130,7 @@ class JobInfo {
     readonly error: string | undefined;
     readonly isCancelRequested: boolean;
     readonly token: bigint | undefined;
+    readonly attributes: Attributes;
     constructor(settings: QueueSettings, view: JobView);
     get input(): unknown;
     get output(): unknown;
@@ -156,7 +158,7 @@ class JobQueue<I, P = I, O = unknown, R = O> {
     workBatch(handler: BatchHandler<P, R>, options?: BatchOptions): Worker;
     result(id: string, wait?: Wait): Promise<O>;
     get(id: string, wait?: Wait): Promise<JobInfo | null>;
-    list(state: JobState, options?: PageOptions): Promise<JobList>;
+    list(state: JobState, options?: ListOptions): Promise<JobList>;
     stats(wait?: Wait): Promise<QueueStats>;
     counts(wait?: Wait): Promise<QueueCounts>;
     changes(cursor: number, options?: Wait & {

@@ -198,6 +198,7 @@ const JOB_STATES: readonly ["ready", "leased", "scheduled", "blocked", "complete
 interface JobPage {
     readonly jobs: readonly JobView[];
     readonly hasMore: boolean;
+    readonly last: number | null;
 }
 
 type JobState = (typeof JOB_STATES)[number];
@@ -221,6 +222,7 @@ interface JobView {
     readonly result: Data | null;
     readonly error: string | null;
     readonly finishedMs: number | null;
+    readonly attributes: Attributes;
 }
 
 interface KvAdd {
@@ -303,6 +305,8 @@ const LIMITS: {
     readonly groupsWaiting: 65536;
     readonly bytesWaiting: 268435456;
     readonly claimJobs: 1000;
+    readonly lookedAt: 10000;
+    readonly attributes: 16;
     readonly pageRows: 1000;
     readonly getKeys: 1000;
     readonly reapRows: 1000;
@@ -327,6 +331,7 @@ interface ListJobs {
     readonly state: JobState;
     readonly after: number | null;
     readonly limit: number;
+    readonly where?: JobFilter | undefined;
 }
 
 interface ListKv {
@@ -420,6 +425,7 @@ interface QueueEnqueue {
     readonly key: string | null;
     readonly dedupe: Dedupe | null;
     readonly trace: string | null;
+    readonly attributes?: Attributes | undefined;
 }
 
 type QueueOp = QueueConfigure | QueueEnqueue | QueueClaim | QueueSettle | QueueProgress | QueueCancel | QueueRedrive | QueuePause | QueuePurge;
@@ -629,6 +635,7 @@ class Store extends Lifetime implements SessionHost {
     commit<const O extends readonly Op[]>(partition: string, ops: O, wait?: Wait): Promise<Committed<O>>;
     commitAll<const P extends readonly Placed[]>(placed: P, wait?: Wait): Promise<Committed<OpsOf<P>>>;
     enqueueIn(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
+    recordIn(tx: unknown, partition: string, op: RunsRecord): RunState;
     commitUrgent<const O extends readonly Op[]>(partition: string, ops: O): Promise<Committed<O>>;
     read<const R extends readonly Read[]>(reads: R, wait?: Wait): Promise<{
         [I in keyof R]: ReadResult<R[I]>;
@@ -658,6 +665,7 @@ interface StoreDriver {
     watch(partition: string, prefix: string, cursor: number | null, signal: AbortSignal): AsyncIterable<KvChanges>;
     subscribe(channel: Channel, listen: (message: Data | null) => void): () => void;
     enqueueIn?(tx: unknown, partition: string, ops: readonly QueueEnqueue[]): void;
+    recordIn?(tx: unknown, partition: string, op: RunsRecord): RunState;
     export(partition: string, cursor: string | null, limit: number): Promise<ExportPage>;
     import(partition: string, records: readonly ExportRecord[]): Promise<void>;
     seal(partition: string, seal: Seal): Promise<void>;

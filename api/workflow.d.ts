@@ -1,5 +1,9 @@
 // holdfast/workflow
 
+interface AnyDefinition<I, O> extends Definition<ChildHandle<I, O>> {
+    readonly settings: WorkflowSettings;
+}
+
 interface Attempt {
     readonly id: string;
     readonly key: string;
@@ -10,6 +14,36 @@ interface Attempt {
     tryComplete<V, const P extends readonly Placed[] = readonly []>(output: V, ops?: P): Promise<Completed<V, P> | Refused>;
 }
 
+interface ChildHandle<I, O> {
+    readonly op: {
+        start(input: I, options: {
+            readonly id: string;
+        }): Placed<QueueEnqueue>;
+    };
+    get(run: string, wait?: Wait): Promise<RunInfo | null>;
+    cancel(run: string, wait?: Wait): Promise<boolean>;
+    result(run: string, wait?: Wait): Promise<O>;
+}
+
+interface ChildOptions<O> {
+    readonly id?: string | undefined;
+    readonly onStop?: "cancel" | "leave" | undefined;
+    readonly undo?: ((output: O, attempt: Attempt) => unknown) | undefined;
+    readonly retry?: RetryOptions | undefined;
+    readonly undoRetry?: RetryOptions | undefined;
+}
+
+type ChildOutcome<O> = {
+    readonly ok: true;
+    readonly id: string;
+    readonly value: O;
+} | {
+    readonly ok: false;
+    readonly id: string;
+    readonly status: "failed" | "cancelled";
+    readonly error: FailureData;
+};
+
 class Completed<V = unknown, P extends readonly Placed[] = readonly Placed[]> {
     readonly ok: true;
     readonly value: V;
@@ -17,11 +51,21 @@ class Completed<V = unknown, P extends readonly Placed[] = readonly Placed[]> {
     constructor(value: V, results: ResultsOf<P> | null);
 }
 
+class Continued<I = unknown> {
+    readonly input: I;
+    constructor(input: I);
+}
+
 type EventSchemas = Readonly<Record<string, Schema>>;
 
 type EventsOf<SE extends EventSchemas> = {
     readonly [K in keyof SE]: SchemaOutput<SE[K]>;
 };
+
+interface ForkOptions extends Wait {
+    readonly from: string;
+    readonly id?: string | undefined;
+}
 
 interface HistoryEntry {
     readonly atMs: number;
@@ -36,11 +80,12 @@ interface Refused {
     readonly refusal: Refusal;
 }
 
-interface Run<E> {
+interface Run<E, I = unknown> {
     readonly id: string;
     readonly token: bigint;
     readonly signal: AbortSignal;
     step<T>(name: string, work: StepWork<T>, options?: StepOptions<T>): Promise<T>;
+    transaction<T>(name: string, database: SyncDatabase, work: (attempt: Attempt) => T, options?: StepOptions<T>): Promise<T>;
     sleep(name: string, ms: number): Promise<void>;
     waitFor<K extends keyof E & string>(event: K, options?: {
         readonly timeoutMs?: number | undefined;
@@ -49,10 +94,14 @@ interface Run<E> {
         readonly timeoutMs: number;
     }): Promise<E[K] | null>;
     patched(name: string): Promise<boolean>;
+    child<CI, O>(name: string, definition: AnyDefinition<CI, O>, input: CI, options?: ChildOptions<O>): Promise<O>;
+    tryChild<CI, O>(name: string, definition: AnyDefinition<CI, O>, input: CI, options?: ChildOptions<O>): Promise<ChildOutcome<O>>;
+    open<H>(definition: Definition<H>): H;
+    continueAs(input: I): Continued<I>;
     progress(value: unknown): void;
 }
 
-type RunHandler<P, R, E> = (input: P, run: Run<E>) => Promise<R> | R;
+type RunHandler<P, R, E, I = unknown> = (input: P, run: Run<E, I>) => Promise<R | Continued<I>> | R | Continued<I>;
 
 class RunInfo {
     #private;
@@ -64,6 +113,7 @@ class RunInfo {
     readonly endedMs: number | undefined;
     readonly error: string | undefined;
     readonly undone: readonly string[];
+    readonly attributes: Attributes;
     constructor(job: JobInfo);
     get input(): unknown;
     get output(): unknown;
@@ -85,6 +135,7 @@ interface StartOptions extends Wait {
     readonly id?: string | undefined;
     readonly delayMs?: number | undefined;
     readonly priority?: number | undefined;
+    readonly attributes?: Attributes | undefined;
 }
 
 interface StartedRun<O> {
@@ -111,19 +162,19 @@ type StepWork<T> = (attempt: Attempt) => Promise<T | Completed<T>> | T | Complet
 class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     #private;
     readonly name: string;
+    readonly op: WorkflowOps<I, E>;
     constructor(store: Store, settings: WorkflowSettings);
     start(input: I, options?: StartOptions): Promise<StartedRun<O>>;
     send<K extends keyof E & string>(run: string, event: K, value: E[K], options?: SendOptions): Promise<number>;
+    startIn(tx: unknown, input: I, options?: Omit<StartOptions, keyof Wait>): StartedRun<O>;
+    fork(run: string, options: ForkOptions): Promise<StartedRun<O>>;
     cancel(run: string, options?: Wait & {
         readonly reason?: string | undefined;
     }): Promise<boolean>;
-    work(handler: RunHandler<P, R, E>, options?: WorkOptions): Worker;
+    work(handler: RunHandler<P, R, E, I>, options?: WorkOptions): Worker;
     result(run: string, wait?: Wait): Promise<O>;
     get(run: string, wait?: Wait): Promise<RunInfo | null>;
-    list(state: JobState, options?: Wait & {
-        readonly after?: number | undefined;
-        readonly limit?: number | undefined;
-    }): Promise<RunList>;
+    list(status: RunStatus, options?: ListOptions): Promise<RunList>;
     history(run: string, wait?: Wait): Promise<readonly HistoryEntry[] | null>;
     stats(wait?: Wait): Promise<QueueStats>;
     redrive(options?: Wait & {
@@ -136,6 +187,11 @@ class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
 
 interface WorkflowDefinition<I, P, O, R, E> extends Definition<Workflow<I, P, O, R, E>> {
     readonly settings: WorkflowSettings;
+}
+
+interface WorkflowOps<I, E> {
+    start(input: I, options?: Omit<StartOptions, keyof Wait>): Placed<QueueEnqueue>;
+    send<K extends keyof E & string>(run: string, event: K, value: E[K], options?: Omit<SendOptions, keyof Wait>): Placed<RunsSend>;
 }
 
 interface WorkflowOptions<SI extends Schema, SO extends Schema | undefined, SE extends EventSchemas> {

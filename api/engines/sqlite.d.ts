@@ -55,6 +55,7 @@ class SqliteStore implements StoreDriver {
     durability(): Promise<Durability>;
     stats(): Promise<WriterStats>;
     enqueueIn(tx: Database, partition: string, ops: readonly QueueEnqueue[]): void;
+    recordIn(tx: Database, partition: string, op: RunsRecord): RunState;
     close(): Promise<void>;
 }
 

@@ -18,11 +18,19 @@ interface JobInput {
     readonly key?: string | undefined;
     readonly dedupe?: DedupeInput | undefined;
     readonly trace?: string | undefined;
+    readonly attributes?: Attributes | undefined;
 }
 
 interface JobList {
     readonly jobs: readonly JobView[];
     readonly next: number | null;
+}
+
+interface ListOptions extends PageOptions {
+    readonly attributes?: Attributes | undefined;
+    readonly fromMs?: number | undefined;
+    readonly beforeMs?: number | undefined;
+    readonly idPrefix?: string | undefined;
 }
 
 interface PageOptions extends Wait {
@@ -54,8 +62,8 @@ class Queue {
     purge(state: Exclude<JobState, "leased">, options?: BulkOptions): Promise<number>;
     get(id: string, wait?: Wait): Promise<JobView | null>;
     get(ids: readonly string[], wait?: Wait): Promise<readonly (JobView | null)[]>;
-    list(state: JobState, options?: PageOptions): Promise<JobList>;
-    scan(state: JobState, options?: Omit<PageOptions, "after">): AsyncGenerator<JobView, void, void>;
+    list(state: JobState, options?: ListOptions): Promise<JobList>;
+    scan(state: JobState, options?: Omit<ListOptions, "after">): AsyncGenerator<JobView, void, void>;
     stats(wait?: Wait): Promise<QueueView>;
     changes(cursor: number, options?: Wait & {
         readonly limit?: number | undefined;

@@ -29,7 +29,7 @@ class Runs {
     record(session: Session, run: Receipt, after: number, records: readonly RecordInput[], options?: SettleOptions & {
         readonly isProgress?: boolean | undefined;
     }): Promise<RunState>;
-    restart(session: Session, run: Receipt, after: number, renewal: Renewal, wait?: Wait): Promise<RunState>;
+    restart(session: Session, run: Receipt, renewal: Renewal, wait?: Wait): Promise<RunState>;
     suspend(session: Session, run: Receipt, suspension: Suspension, options?: SuspendOptions): Promise<JobState>;
     send(run: string, event: EventInput, wait?: Wait): Promise<Sent>;
     journal(seq: number, options?: JournalOptions): Promise<Journal | null>;
@@ -39,7 +39,7 @@ class Runs {
 interface RunsOps {
     start(run: RunInput): Placed<QueueEnqueue>;
     record(session: Session, run: Receipt, after: number, records: readonly RecordInput[], mode?: RecordMode): Placed<RunsRecord>;
-    restart(session: Session, run: Receipt, after: number, renewal: Renewal): Placed<RunsRestart>;
+    restart(session: Session, run: Receipt, renewal: Renewal): Placed<RunsRestart>;
     send(run: string, event: EventInput): Placed<RunsSend>;
     suspend(session: Session, run: Receipt, suspension: Suspension): Placed<QueueSettle>;
 }

@@ -199,7 +199,11 @@ export const queueAdminCases: Cases = {
   "A list that asks for attributes, a time of adding or a beginning of the id shows the jobs of the state of which all that holds, each once, however few they are among others.":
     async (world) => {
       const [one, two] = await workers(world, 2);
-      const names = Object.fromEntries([["constructor", "a"], ["__proto__", "b"], ["ünï", "ö"]]);
+      const names = Object.fromEntries([
+        ["constructor", "a"],
+        ["__proto__", "b"],
+        ["ünï", "ö"],
+      ]);
       for (let i = 0; i < 130; i++) {
         const more = i % 50 === 7 ? { attributes: { ...names, city: `c${i % 100}` } } : {};
         await one.queue.add({ id: `${i < 100 ? "x" : "y"}${i}`, payload: "", ...more });

@@ -273,8 +273,14 @@ export const runsJournalCases: Cases = {
       await two.runs.send("a", { event: "after", data: "" });
       await one.runs.queue.settle(one.session, run, { outcome: "released" });
       const again = await two.one("a");
-      assert.deepEqual([again.payload, again.run?.lastRecord, again.run?.lastEvent], ["second", 1, 3]);
-      await refuses(one.runs.restart(one.session, run, { ...renewal, after: 1, lastKey: "new" }), "FENCED");
+      assert.deepEqual(
+        [again.payload, again.run?.lastRecord, again.run?.lastEvent],
+        ["second", 1, 3],
+      );
+      await refuses(
+        one.runs.restart(one.session, run, { ...renewal, after: 1, lastKey: "new" }),
+        "FENCED",
+      );
       assert.equal((await two.runs.start({ payload: "a", id: "a" })).status, "exists");
     },
 

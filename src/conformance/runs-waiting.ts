@@ -219,9 +219,7 @@ export const runsWaitingCases: Cases = {
       await one.one("b");
     },
 
-  "What the holder of a run noted last can be read while the run is suspended.": async (
-    world,
-  ) => {
+  "What the holder of a run noted last can be read while the run is suspended.": async (world) => {
     const [one, two] = await holders(world);
     await one.start("a");
     const run = await one.one("a");

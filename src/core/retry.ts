@@ -109,8 +109,8 @@ export class PermanentError extends Error {
 }
 
 /**
- * Marks a failure as one that no retry can cure: a job's handler that throws it sends its job to the
- * dead letters at once, a workflow's step that throws it has failed.
+ * Marks a failure as one that no retry can cure: a job's handler that throws it sends its job to
+ * the dead letters at once, a workflow's step that throws it has failed.
  *
  * ```ts
  * if (response.status === 404) throw permanent("There is no such customer");

@@ -9,14 +9,7 @@
 import type { Data } from "../core/codec.ts";
 import type { Attributes } from "../core/attributes.ts";
 import type { ErrorCode } from "../core/errors.ts";
-import type {
-  RunsOp,
-  RunsRecord,
-  RunsRestart,
-  RunsSend,
-  RunState,
-  Sent,
-} from "./run-ops.ts";
+import type { RunsOp, RunsRecord, RunsRestart, RunsSend, RunState, Sent } from "./run-ops.ts";
 
 export { RUN_QUEUE } from "./run-ops.ts";
 export type {

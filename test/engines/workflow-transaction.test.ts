@@ -87,7 +87,7 @@ describe.each(["on", "off"] as const)("with the thread %s", (thread) => {
           throw permanent("no");
         })
         .catch((error: Error) => error.message);
-      return `${String(undone)} after ${calls}`;
+      return `${undone} after ${calls}`;
     });
     const run = await posts.start(7);
     expect(await run.result()).toBe("no after 3");
@@ -163,15 +163,11 @@ test("asynchronous work, an open transaction, another file and another engine ar
     return "done";
   });
   expect(await (await posts.start(1)).result()).toBe("done");
-  expect(codes).toEqual([
-    expect.stringContaining("synchronous"),
-    "MISCONFIGURED",
-    "MISCONFIGURED",
-  ]);
+  expect(codes).toEqual([expect.stringContaining("synchronous"), "MISCONFIGURED", "MISCONFIGURED"]);
   expect(rows()).toEqual([]);
   stranger.close();
 
-  const other = await Store.open(await memory());
+  const other = await Store.open(memory());
   stores.push(other);
   const elsewhere = other.handle(post);
   let isCalled = false;

@@ -1,6 +1,6 @@
 /**
- * What a failed attempt of a job leads to: another try after a while, or the dead letters. Pure: the
- * store does the counting and the waiting, by its own clock.
+ * What a failed attempt of a job leads to: another try after a while, or the dead letters. Pure:
+ * the store does the counting and the waiting, by its own clock.
  */
 import { isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";

@@ -26,7 +26,8 @@ export interface Attempt {
   /**
    * Records the step, with `output` as its value, in one commit with the ops: all of it holds, or
    * nothing does, so that what the ops do is done exactly once. Return what it gives; whatever else
-   * the function returns, or throws, afterwards is ignored. Of a compensation the output is not kept.
+   * the function returns, or throws, afterwards is ignored. Of a compensation the output is not
+   * kept.
    *
    * Errors: what refused it (`LIMITED`, `CONFLICT` ...) with the step still open; `LEASE_LOST` or
    * `FENCED` if the run is held no more; `UNSUPPORTED` for ops of another partition, `INVALID_DATA`

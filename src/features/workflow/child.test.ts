@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { turns, until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
-import { HoldfastError } from "../../core/errors.ts";
+import type { HoldfastError } from "../../core/errors.ts";
 import { permanent } from "../../core/retry.ts";
 import { workflow } from "./definition.ts";
 
@@ -100,7 +100,10 @@ describe("a child", () => {
     });
     parents.work(async (_, run) => {
       await run.child("quick", child, "quick", { undo: (output) => void undone.push(output) });
-      await run.child("slow", child, "slow", { onStop: "leave", undo: () => void undone.push("no") });
+      await run.child("slow", child, "slow", {
+        onStop: "leave",
+        undo: () => void undone.push("no"),
+      });
       return "never";
     });
     const run = await parents.start("x", { id: "p" });
@@ -154,11 +157,11 @@ describe("a child", () => {
       const { made } = await run.child("a", child, "old", { id: "known" });
       const refused = await run
         .child("b", child, "another", { id: "known" })
-        .catch((error: HoldfastError) => error.code);
-      return `${made} ${String(refused)} ${input}`;
+        .catch((error: HoldfastError): string => error.code);
+      return `${made} ${JSON.stringify(refused)} ${input}`;
     });
     const run = await parents.start("x");
-    expect(await world.pass(run.result())).toBe("old ALREADY_EXISTS x");
+    expect(await world.pass(run.result())).toBe('old "ALREADY_EXISTS" x');
   });
 });
 
@@ -199,7 +202,9 @@ describe("continuing as new", () => {
     tickers.work(async ({ left, seen }, run) => {
       runs++;
       const tick = await run.waitFor("tick");
-      return left === 1 ? [...seen, tick] : run.continueAs({ left: left - 1, seen: [...seen, tick] });
+      return left === 1
+        ? [...seen, tick]
+        : run.continueAs({ left: left - 1, seen: [...seen, tick] });
     });
     const run = await tickers.start({ left: 2, seen: [] }, { id: "t" });
     await tickers.send("t", "tick", "a");
@@ -218,7 +223,7 @@ describe("continuing as new", () => {
           validate: (value: unknown) =>
             value === "good" ? { value } : { issues: [{ message: "not good" }] },
         },
-      } as ReturnType<typeof unchecked<string>>,
+      },
       retry,
     });
     const runs = process.store.handle(strict);
@@ -294,7 +299,7 @@ describe("a fork", () => {
     await world.pass(run.result());
     await expect(parents.fork("1", { from: "b" })).rejects.toMatchObject({
       code: "NOT_FOUND",
-      message: expect.stringContaining('its steps are "a"'),
+      message: expect.stringContaining('its first steps are "a"'),
     });
     await expect(parents.fork("2", { from: "a" })).rejects.toMatchObject({ code: "NOT_FOUND" });
     await expect(parents.fork("1", { from: "a", id: "1" })).rejects.toMatchObject({

@@ -35,7 +35,7 @@ export interface ChildOptions<O> {
    */
   readonly onStop?: "cancel" | "leave" | undefined;
   /** Takes a child back that has completed, when the parent fails or is cancelled later. */
-  readonly undo?: ((output: O, attempt: Attempt) => Promise<unknown> | unknown) | undefined;
+  readonly undo?: ((output: O, attempt: Attempt) => unknown) | undefined;
   /** Of its start, and of taking it back. Default: the workflow's. */
   readonly retry?: RetryOptions | undefined;
   readonly undoRetry?: RetryOptions | undefined;
@@ -128,7 +128,10 @@ export async function startChild<I, O>(
   return { id, end: endOf(info) };
 }
 
-function openChild<I, O>(store: Store, definition: AnyDefinition<I, O>): {
+function openChild<I, O>(
+  store: Store,
+  definition: AnyDefinition<I, O>,
+): {
   readonly handle: ChildHandle<I, O>;
   readonly runs: Runs;
 } {

@@ -3,7 +3,8 @@ import { until, World, type Process } from "../../../test/kit/jobs.ts";
 import { unchecked } from "../../core/codec.ts";
 import { deferred } from "../../core/signal.ts";
 import { Kv } from "../../ports/kv/index.ts";
-import { Completed, type Attempt } from "./attempts.ts";
+import type { Completed } from "./attempts.ts";
+import { type Attempt } from "./attempts.ts";
 import { workflow } from "./definition.ts";
 
 const sale = workflow("sale", {

@@ -102,7 +102,7 @@ class Play {
     if (ended === undefined) throw failure ?? new Error(`No end: ${this.#instants.join(", ")}`);
     const totals = await this.#totals(sagas, client, ended);
     await this.#close();
-    const calls = Object.fromEntries([...this.#calls].sort());
+    const calls = Object.fromEntries([...this.#calls].sort(([a], [b]) => (a < b ? -1 : 1)));
     return { totals, calls, instants: this.#instants };
   }
 
@@ -202,7 +202,7 @@ class Play {
       return run.step(name, does(name, effect), { undo: (_, attempt) => undo(attempt) });
     };
     const values = [await step("reserve")];
-    const charge = step("charge", () => void this.#charged.resolve());
+    const charge = step("charge", () => this.#charged.resolve());
     const pack = step("pack", () => this.#charged.promise.then(() => undefined));
     values.push(...(await Promise.all([charge, pack])));
     values.push(await run.waitFor("paid"));
@@ -216,7 +216,11 @@ class Play {
       if (this.#calls.get("label") === 1) throw new Error("no paper");
     };
     values.push(await step("label", label));
-    if (isAtFault) await run.step("ship", does("ship", () => Promise.reject(permanent("no ship"))));
+    if (isAtFault)
+      await run.step(
+        "ship",
+        does("ship", () => Promise.reject(permanent("no ship"))),
+      );
     else values.push(await step("ship"));
     return values.join();
   }

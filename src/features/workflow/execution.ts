@@ -1,14 +1,14 @@
 /**
- * One stretch of a run: from its claim until it ends, is suspended, or is lost. The handler runs from
- * its beginning each time; what the journal has is given to it in the order of the records, and only
- * what comes after the last of them is really done.
+ * One stretch of a run: from its claim until it ends, is suspended, or is lost. The handler runs
+ * from its beginning each time; what the journal has is given to it in the order of the records,
+ * and only what comes after the last of them is really done.
  *
  * replaying  The journal has outcomes that the code has not asked for yet. What it asks for besides
- *            is held back: it may have been under way when the run was taken over. If the code waits
- *            for nothing else, it does not match the record.
+ *            is held back: it may have been under way when the run was taken over. If the code
+ *            waits for nothing else, it does not match the record.
  * live       Steps run, waits wait. Each outcome goes into the journal first, and from there to the
  *            code, so that it sees the same the next time.
- * stopping   The run was cancelled or has failed: what is under way is aborted, and whatever the code
+ * stopping   The run was cancelled or has failed: what is under way is aborted, and what the code
  *            asks for is refused, until it ends. Then its steps are undone (`undo.ts`).
  *
  * When the code waits for nothing but instants and events the run is suspended: its promises are
@@ -141,7 +141,9 @@ export class Execution {
     });
   }
 
-  /** Nothing more can be recorded: the stretch ends here, and nobody hears of its promises again. */
+  /**
+   * Nothing more can be recorded: the stretch ends here, and nobody hears of its promises again.
+   */
   broken(error: unknown): void {
     this.#isOver = true;
     this.stopper.abort(error);

@@ -56,9 +56,10 @@ export function forkEvents(
     ({ key }) => nameOf(key) === step && ["begin", "retry", "step"].includes(kindOf(key)),
   );
   if (at === -1) {
-    const steps = records.filter(({ key }) => kindOf(key) === "step").map(({ key }) => nameOf(key));
-    const list = steps.slice(0, 20).join('", "');
-    const message = `Expected run "${origin.run}" to have come to step "${step}", it has not: its steps are ${steps.length === 0 ? "none" : `"${list}"`}${steps.length > 20 ? " ..." : ""}`;
+    const steps = records.filter(({ key }) => kindOf(key) === "step");
+    const names = steps.slice(0, 20).map(({ key }) => `"${nameOf(key)}"`);
+    const list = names.length === 0 ? "none" : names.join(", ");
+    const message = `Expected run "${origin.run}" to have come to step "${step}", it has not: its first steps are ${list}`;
     const details = { run: origin.run, step };
     throw new HoldfastError("NOT_FOUND", message, { outcome: "not-applied", details });
   }

@@ -334,9 +334,7 @@ export class Journal {
   }
 
   /** Reads what an append wrote whose answer was lost. */
-  async #found(
-    after: number,
-  ): Promise<{ readonly state: undefined; readonly appended: Appended }> {
+  async #found(after: number): Promise<{ readonly state: undefined; readonly appended: Appended }> {
     const page = await this.#runs.journal(this.#held.claimed.seq, { afterRecord: after });
     for (const record of page?.records ?? []) this.#push(record);
     this.#isProgressDue = false;

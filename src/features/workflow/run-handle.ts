@@ -59,11 +59,7 @@ export class RunHandle<E, I = unknown> implements Run<E, I> {
     this.#execution.held.progress(value);
   }
 
-  step<T>(
-    name: string,
-    work: StepWork<T>,
-    options?: StepOptions<T>,
-  ): Promise<T> {
+  step<T>(name: string, work: StepWork<T>, options?: StepOptions<T>): Promise<T> {
     checkFunction("work", work);
     checkOptions("options", options, ["retry", "timeoutMs", "undo", "undoRetry"]);
     return this.#step(this.#name("step", name), work, options);

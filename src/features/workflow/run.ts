@@ -52,19 +52,15 @@ export interface Run<E, I = unknown> {
    * `INVALID_DATA` or `TOO_LARGE` for a value that can't be recorded, which fails the step.
    * Complexity: one record, two with `undo`; the same for the first and the ten-thousandth.
    */
-  step<T>(
-    name: string,
-    work: StepWork<T>,
-    options?: StepOptions<T>,
-  ): Promise<T>;
+  step<T>(name: string, work: StepWork<T>, options?: StepOptions<T>): Promise<T>;
   /**
    * A step that is one transaction on the caller's own better-sqlite3 connection to the store's
    * file: what `work` writes there and the step's record hold together, or neither does.
    *
-   * Guarantee: exactly once. `work` is synchronous, and runs inside BEGIN IMMEDIATE and COMMIT; what
-   * it throws rolls back, and is tried again as `retry` says.
-   * Errors: `UNSUPPORTED` on other engines, `MISCONFIGURED` (another file, another copy of SQLite, a
-   * transaction that is open), `TypeError` (`work` is asynchronous); as `step` besides.
+   * Guarantee: exactly once. `work` is synchronous, and runs inside BEGIN IMMEDIATE and COMMIT;
+   * what it throws rolls back, and is tried again as `retry` says.
+   * Errors: `UNSUPPORTED` on other engines, `MISCONFIGURED` (another file, another copy of SQLite,
+   * a transaction that is open), `TypeError` (`work` is asynchronous); as `step` besides.
    * Cost: a commit on this thread, which waits for the file's lock as long as the connection's
    * `timeout` says. Let the connection sync as the store does (better-sqlite3's default).
    */

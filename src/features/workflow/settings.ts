@@ -1,4 +1,6 @@
-/** The options of a workflow: validated once, when the definition is made, every default filled in. */
+/**
+ * The options of a workflow: validated once, when the definition is made, every default filled in.
+ */
 import { jsonCodec, type Schema, type SchemaOutput } from "../../core/codec.ts";
 import { checkMs, checkOptions, expected } from "../../core/options.ts";
 import { checkRetry, type RetryOptions, type RetryPolicy } from "../../core/retry.ts";

@@ -2,13 +2,20 @@
 import { sleep } from "../../core/signal.ts";
 import type { RetryPolicy } from "../../core/retry.ts";
 import type { Placed } from "../../store/group.ts";
-import { LiveAttempt, nextDelayMs, tryAttempt, type Attempt, type StepWork, type Tried } from "./attempts.ts";
+import {
+  LiveAttempt,
+  nextDelayMs,
+  tryAttempt,
+  type Attempt,
+  type StepWork,
+  type Tried,
+} from "./attempts.ts";
 import type { Execution, Request } from "./execution.ts";
 import type { Appended } from "./journal.ts";
 import { decode, encode, failureData, keyOf, type RetryData, type StepData } from "./records.ts";
 
 /** `done`: what the step gave; undefined where nobody knows what became of it. */
-export type Undo<T> = (done: T | undefined, attempt: Attempt) => Promise<unknown> | unknown;
+export type Undo<T> = (done: T | undefined, attempt: Attempt) => unknown;
 
 export interface Step<T> {
   readonly name: string;

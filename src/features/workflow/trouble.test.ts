@@ -307,8 +307,7 @@ describe("side by side", () => {
     });
     const run = await orders.start("x", { id: "1" });
     await world.clock.advance(100);
-    process.onAfterRead = ([first]) =>
-      first?.read === "runs.journal" ? read.promise : undefined;
+    process.onAfterRead = ([first]) => (first?.read === "runs.journal" ? read.promise : undefined);
     // The wait is over, as the answer that is on its way will say.
     await world.clock.advance(2_000);
     gate.resolve();
@@ -330,7 +329,9 @@ describe("side by side", () => {
     };
     orders.work(async (_, run) => {
       const one = run.step("a", () => Promise.reject(permanent("no")));
-      const two = run.step("b", () => gate.promise).then(() => run.step("c", () => calls.push("c")));
+      const two = run
+        .step("b", () => gate.promise)
+        .then(() => run.step("c", () => calls.push("c")));
       two.catch(() => calls.push("refused"));
       await Promise.all([one, two]);
       return "done";

@@ -4,6 +4,7 @@ import { unchecked } from "../../core/codec.ts";
 import { permanent } from "../../core/retry.ts";
 import { deferred } from "../../core/signal.ts";
 import { workflow } from "./definition.ts";
+import type { Run } from "./run.ts";
 
 const text = unchecked<string>();
 const order = workflow("order", {
@@ -263,7 +264,7 @@ describe("waiting", () => {
     const order_: string[] = [];
     const worker = orders.work(async (_, run) => {
       const slow = run.step("slow", () => gate.promise);
-      order_.push((await run.waitFor("note")) as string);
+      order_.push(await run.waitFor("note"));
       gate.resolve();
       await slow;
       return order_.join();
@@ -278,7 +279,7 @@ describe("waiting", () => {
 
 describe("undoing", () => {
   const saga = (failing: string | undefined, undone: string[], gate?: Promise<void>) => {
-    return async (_: string, run: import("./run.ts").Run<object>) => {
+    return async (_: string, run: Run<object>) => {
       for (const name of ["reserve", "charge", "ship"]) {
         await run.step(
           name,
@@ -347,7 +348,7 @@ describe("undoing", () => {
     const orders = process.store.handle(order);
     const undone: string[] = [];
     let starts = 0;
-    const handler = async (_: string, run: import("./run.ts").Run<object>) => {
+    const handler = async (_: string, run: Run<object>) => {
       starts++;
       await run.step("a", () => 1, { undo: (value) => void undone.push(`a ${value}`) });
       await run.sleep("long", 1_000_000);
@@ -371,7 +372,7 @@ describe("undoing", () => {
   test("a crash in the middle of undoing leaves the rest to another process", async () => {
     const undone: string[] = [];
     const stuck = deferred<void>();
-    const handler = (who: string) => async (_: string, run: import("./run.ts").Run<object>) => {
+    const handler = (who: string) => async (_: string, run: Run<object>) => {
       for (const name of ["a", "b", "c"]) {
         await run.step(name, () => name, {
           undo: async () => {
@@ -443,64 +444,3 @@ describe("undoing", () => {
     expect(undone).toEqual(["a"]);
   });
 });
-
-describe("changed code", () => {
-  test("that does not match the record is an error that names both steps, and the run waits for the right code", async () => {
-    const old = process.store.handle(order);
-    const first = old.work(async (_, run) => {
-      await run.step("reserve", () => 1);
-      await run.sleep("then", 1_000);
-      return "old";
-    });
-    const run = await old.start("x", { id: "1" });
-    await turns(30);
-    await first.close();
-    const troubles: string[] = [];
-    const second = old.work(
-      async (_, r) => {
-        await r.step("book", () => 1);
-        return "new";
-      },
-      { observe: (event) => void troubles.push(JSON.stringify(event, errors)) },
-    );
-    await world.clock.advance(3_000);
-    await turns(20);
-    expect(troubles.join()).toMatch(/step \\"reserve\\".*record 1.*got step \\"book\\"/);
-    await world.pass(second.close());
-    old.work(async (_, r) => {
-      await r.step("reserve", () => 2);
-      await r.sleep("then", 1_000);
-      return "old";
-    });
-    await world.clock.advance(60_000);
-    expect(await world.pass(run.result())).toBe("old");
-  });
-
-  test("goes on with runs that live behind a patch", async () => {
-    const orders = process.store.handle(order);
-    const first = orders.work(async (_, run) => {
-      await run.step("a", () => 1);
-      await run.sleep("then", 1_000);
-      await run.step("b", () => 1);
-      return "old way";
-    });
-    const before = await orders.start("x", { id: "before" });
-    await turns(30);
-    await first.close();
-    orders.work(async (_, run) => {
-      const isNew = await run.patched("c instead of a");
-      await run.step(isNew ? "c" : "a", () => 1);
-      await run.sleep("then", 1_000);
-      await run.step("b", () => 1);
-      return isNew ? "new way" : "old way";
-    });
-    const after = await orders.start("x", { id: "after" });
-    await world.clock.advance(2_000);
-    expect(await world.pass(before.result())).toBe("old way");
-    expect(await world.pass(after.result())).toBe("new way");
-  });
-});
-
-function errors(_name: string, value: unknown): unknown {
-  return value instanceof Error ? value.message : value;
-}

@@ -1,15 +1,23 @@
-/** A workflow on one store: `hf.open(definition)`. Starts runs, sends them events, works on them. */
+/**
+ * A workflow on one store: `hf.open(definition)`. Starts runs, sends them events, works on them.
+ */
 import type { Attributes } from "../../core/attributes.ts";
 import { jsonCodec, validate, type Data, type Schema } from "../../core/codec.ts";
 import { HoldfastError, isHoldfastError } from "../../core/errors.ts";
 import { LIMITS } from "../../core/limits.ts";
-import { checkFunction, checkOneOf, checkOptions, checkText, expected } from "../../core/options.ts";
+import {
+  checkFunction,
+  checkOneOf,
+  checkOptions,
+  checkText,
+  expected,
+} from "../../core/options.ts";
 import { newId } from "../../core/random.ts";
 import type { Wait } from "../../core/signal.ts";
 import type { ListOptions } from "../../ports/queue/index.ts";
 import { Runs } from "../../ports/runs/index.ts";
 import { resultsOf, type Placed } from "../../store/group.ts";
-import type { QueueEnqueue, RunsSend, Sent } from "../../store/ops.ts";
+import type { JobView, QueueEnqueue, RunsSend, Sent } from "../../store/ops.ts";
 import type { Store } from "../../store/store.ts";
 import {
   JobQueue,
@@ -96,6 +104,7 @@ export interface WorkflowOps<I, E> {
  * `I` is what `start` takes, `P` what the handler sees, `R` what it returns, `O` what the awaiting
  * side gets, `E` what each event carries.
  */
+// oxlint-disable-next-line typescript/no-generated-empty-object-type -- no events: no names
 export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   readonly name: string;
   readonly op: WorkflowOps<I, E>;
@@ -204,8 +213,8 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
       const message = `Expected \`id\` to be new, found a run "${id}" of workflow "${this.name}"`;
       throw new HoldfastError("ALREADY_EXISTS", message, { details: { run: id } });
     }
-    const whole = job == null ? null : await readWhole(this.#runs, job.seq, wait);
-    if (job == null || whole === null) {
+    const whole = isThere(job) ? await readWhole(this.#runs, job.seq, wait) : null;
+    if (!isThere(job) || whole === null) {
       const message = `Expected run "${run}" of workflow "${this.name}" to be there, found none`;
       throw new HoldfastError("NOT_FOUND", message, { details: { run } });
     }
@@ -353,6 +362,10 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   resume(wait?: Wait): Promise<void> {
     return this.#jobs.resume(wait);
   }
+}
+
+function isThere(job: JobView | null | undefined): job is JobView {
+  return job !== null && job !== undefined;
 }
 
 function asynchronous(checked: Promise<unknown>): HoldfastError {

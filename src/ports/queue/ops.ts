@@ -104,7 +104,16 @@ export type Settlement =
       readonly isUnstarted?: boolean | undefined;
     };
 
-const JOB_KEYS = ["payload", "id", "delayMs", "priority", "key", "dedupe", "trace", "attributes"] as const;
+const JOB_KEYS = [
+  "payload",
+  "id",
+  "delayMs",
+  "priority",
+  "key",
+  "dedupe",
+  "trace",
+  "attributes",
+] as const;
 const DEDUPE_KEYS = ["key", "ttlMs", "mode"] as const;
 const RATE_KEYS = ["count", "perMs", "burst", "isPerKey"] as const;
 const RULE_KEYS = Object.keys(DEFAULT_QUEUE_CONFIG) as (keyof QueueConfig)[];
@@ -154,7 +163,9 @@ export function enqueue(queue: string, job: JobInput, freshId: () => string): Qu
     key: key === undefined ? null : checkText("key", key, LIMITS.idChars),
     dedupe: job.dedupe === undefined ? null : checkDedupe(job.dedupe),
     trace: trace === undefined ? null : checkText("trace", trace, LIMITS.idChars),
-    ...(job.attributes === undefined ? {} : { attributes: checkAttributes("attributes", job.attributes) }),
+    ...(job.attributes === undefined
+      ? {}
+      : { attributes: checkAttributes("attributes", job.attributes) }),
   };
 }
 

@@ -128,8 +128,7 @@ export function restart(
     session: holder.session,
     ...checkHeld(holder.run),
     after: checkInteger("renewal.after", after),
-    lastKey:
-      lastKey === null ? null : checkText("renewal.lastKey", lastKey, LIMITS.recordKeyChars),
+    lastKey: lastKey === null ? null : checkText("renewal.lastKey", lastKey, LIMITS.recordKeyChars),
     payload: checkData("renewal.payload", payload, LIMITS.payloadBytes),
     events: (events as readonly number[]).map((no) => checkInteger("renewal.events", no, 1)),
   };

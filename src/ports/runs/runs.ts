@@ -141,16 +141,11 @@ export class Runs {
    * and those of its events that `renewal` names, numbered from 1. It stays held. For runs that go
    * on for ever: neither journal nor events grow without end.
    *
-   * Errors: as `record`; `CONFLICT` also if its last record has another key. With a record behind it
-   * in one group (see `op`) that has a key of its own, a repeat after an unknown outcome is refused
-   * with `CONFLICT` if it held.
+   * Errors: as `record`; `CONFLICT` also if its last record has another key. With a record behind
+   * it in one group (see `op`) that has a key of its own, a repeat after an unknown outcome is
+   * refused with `CONFLICT` if it held.
    */
-  async restart(
-    session: Session,
-    run: Receipt,
-    renewal: Renewal,
-    wait?: Wait,
-  ): Promise<RunState> {
+  async restart(session: Session, run: Receipt, renewal: Renewal, wait?: Wait): Promise<RunState> {
     return (await this.#one(this.op.restart(session, run, renewal), wait)) as RunState;
   }
 

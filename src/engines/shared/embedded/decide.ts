@@ -102,25 +102,27 @@ export class Decision {
       case "queue.enqueue":
         return this.#enqueue(op);
       case "queue.claim":
-        this.#waiting.note(op);
-        return this.#session(op.session);
       case "session.renew":
+        this.#waiting.note(op);
         return this.#session(op.session);
       case "queue.settle":
       case "queue.progress":
         return this.#held(op);
-      case "runs.record":
-      case "runs.restart":
-      case "runs.send":
-        return this.#run(op);
       case "session.open":
         return this.#open(op);
       case "session.end":
         return this.#end(op.session);
       default:
-        this.#waiting.note(op);
-        return OPS.has(op.op) ? undefined : unknown(op);
+        return this.#other(op);
     }
+  }
+
+  #other(op: Op): Judged {
+    if (op.op === "runs.record" || op.op === "runs.restart" || op.op === "runs.send") {
+      return this.#run(op);
+    }
+    this.#waiting.note(op);
+    return OPS.has(op.op) ? undefined : unknown(op);
   }
 
   #write(op: KvPut | KvDelete): Judged {

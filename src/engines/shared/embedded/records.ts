@@ -17,7 +17,7 @@ import {
 } from "../../../core/options.ts";
 import { configure } from "../../../ports/queue/ops.ts";
 import type { ExportRecord } from "../../../store/driver.ts";
-import { JOB_STATES } from "../../../store/ops.ts";
+import { JOB_STATES, RUN_QUEUE } from "../../../store/ops.ts";
 import { IMPORT_SESSION } from "./read.ts";
 import { NEVER_MS } from "./tables.ts";
 import type { JobRow, PartitionRow, Tables } from "./tables.ts";
@@ -218,6 +218,8 @@ class Page {
   readonly #seqs = new Map<string, number>();
   /** The last number of each run's journal and events. */
   readonly #ends = new Map<string, number>();
+  /** The numbers of events by their runs and ids. */
+  readonly #sendings = new Map<string, number>();
 
   constructor(tables: Tables, partition: PartitionRow | undefined) {
     this.#tables = tables;
@@ -247,7 +249,9 @@ class Page {
   }
 
   /** Its run is there, and it follows on what is there of it, or repeats that. */
-  #ofRun({ record, queue, seq, no }: OfRun): void {
+  #ofRun(given: OfRun): void {
+    const { record, queue, seq, no } = given;
+    if (!queue.startsWith(RUN_QUEUE)) throw new RangeError(expected("queue", "one of runs", queue));
     const queueNo = this.#stored(queue);
     const stored: JobRow | undefined =
       queueNo === undefined ? undefined : this.#tables.job(queueNo, seq);
@@ -257,6 +261,16 @@ class Page {
     const last = this.#ends.get(place) ?? this.#storedEnd(record, queueNo, stored);
     checkInteger("no", no, 1, last + 1);
     this.#ends.set(place, Math.max(last, no));
+    if (given.record === "run-event" && given.id !== null) this.#sending(given, given.id, queueNo);
+  }
+  /** Under one id one event was sent. */
+  #sending({ queue, seq, no }: OfRun, id: string, queueNo: number | undefined): void {
+    const place = `${queue}\n${seq}\n${id}`;
+    const stored = queueNo === undefined ? undefined : this.#tables.eventById(queueNo, seq, id);
+    if ((this.#sendings.get(place) ?? stored?.no ?? no) !== no) {
+      throw new RangeError(expected("id", "of one event of the run alone", id));
+    }
+    this.#sendings.set(place, no);
   }
   #storedEnd(record: OfRun["record"], queue: number | undefined, job: JobRow | undefined): number {
     if (queue === undefined || job === undefined) return 0;

@@ -14,6 +14,8 @@ export class RunDecision {
   #ends: Map<number, number> | undefined;
   /** Events that the group's earlier ops send, by run. */
   #sent: Map<number, number> | undefined;
+  /** What the group's earlier ops send under an id, by run and id. */
+  #byId: Map<string, RunsSend> | undefined;
   /** Runs that the group's earlier ops end. */
   #ended: Set<number> | undefined;
 
@@ -62,25 +64,38 @@ export class RunDecision {
   /** `isStarted`: an earlier op of the group starts the run. */
   send(op: RunsSend, isStarted: boolean): Verdict | undefined {
     const run = receiver(this.#scope, op);
-    if (run === "missing") return isStarted || op.isLenient ? undefined : missing(op);
+    if (run === "missing") {
+      if (isStarted) return this.#repeat(op);
+      return op.isLenient ? undefined : missing(op);
+    }
     if (run === "ended" || this.#ended?.has(run.seq) === true) {
       return op.isLenient ? undefined : ended(op);
     }
-    return this.#event(op, run);
+    return this.#repeat(op) ?? this.#event(op, run);
+  }
+
+  /** Judges it beside the group's earlier sendings under its id. */
+  #repeat(op: RunsSend): Verdict | undefined {
+    if (op.id === null) return undefined;
+    const place = `${op.queue}\n${op.run}\n${op.id}`;
+    const known = this.#byId?.get(place);
+    if (known === undefined) (this.#byId ??= new Map()).set(place, op);
+    return known === undefined || isSame(known, op) ? undefined : taken(op);
   }
 
   #event(op: RunsSend, { queue, seq }: JobRow): Verdict | undefined {
     const { tables } = this.#scope;
     const known = op.id === null ? undefined : tables.eventById(queue, seq, op.id);
-    if (known !== undefined) {
-      const isSame = known.event === op.event && isSameData(known.data, op.data);
-      return isSame ? undefined : taken(op);
-    }
+    if (known !== undefined) return isSame(known, op) ? undefined : taken(op);
     const sent = (this.#sent?.get(seq) ?? 0) + 1;
     if (tables.lastEvent(queue, seq) + sent > LIMITS.runEvents) return full(op);
     (this.#sent ??= new Map()).set(seq, sent);
     return undefined;
   }
+}
+
+function isSame(known: Pick<RunsSend, "event" | "data">, { event, data }: RunsSend): boolean {
+  return known.event === event && isSameData(known.data, data);
 }
 
 function detailsOf({ queue, run, event }: RunsSend): Verdict["details"] {

@@ -67,9 +67,15 @@ export function restart(scope: Scope, op: RunsRestart): RunState {
 
 function startCountsAgain(tables: Tables, queue: number, seq: number): void {
   const job = tables.job(queue, seq) as JobRow;
+  startAgain(job);
+  tables.saveJob(job);
+}
+
+/** The counts do not say any more that something of it ran. */
+function startAgain(job: JobRow): void {
   job.attempts = 0;
   job.lost = 0;
-  tables.saveJob(job);
+  job.hasStarted = true;
 }
 
 /** The run that the event is for, if it is there and has not ended in order. */
@@ -116,8 +122,7 @@ function wake(scope: Scope, queue: QueueRow, job: JobRow): void {
 /** A held run waits: no longer than until an event comes that its holder does not know. */
 export function suspend(scope: Scope, queue: QueueRow, job: JobRow, op: QueueSettle): void {
   const { tables, nowMs } = scope;
-  job.attempts = 0;
-  job.lost = 0;
+  startAgain(job);
   if (tables.lastEvent(queue.no, job.seq) > (op.seen ?? 0)) {
     makeReady(scope, queue, job, rankOf(queue, job, nowMs));
   } else {

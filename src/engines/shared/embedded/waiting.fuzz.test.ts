@@ -11,7 +11,9 @@ import type { Claimed, GroupResult, Op, QueueEnqueue, SettleOutcome } from "../.
 import { MemoryState } from "../../memory/index.ts";
 
 const PARTITION = "p";
-const OUTCOMES: SettleOutcome[] = ["completed", "retry", "released", "dead", "cancelled"];
+const OUTCOMES: SettleOutcome[] = [
+  ...(["completed", "retry", "released", "dead", "cancelled", "suspended"] as const),
+];
 const EXACT = ["add", "add", "add", "settle", "settle", "cancel", "redrive", "end"] as const;
 const ALL = [...EXACT, "claim", "purge"] as const;
 

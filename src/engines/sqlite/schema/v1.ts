@@ -231,7 +231,8 @@ SELECT p.name AS partition, q.name AS queue, j.id, j.job - (p.no - 1) * 10995116
   END AS state,
   j.payload, j.key, j.priority, j.attempts, j.lost, j.created_ms,
   CASE WHEN f.job IS NULL AND l.job IS NULL AND j.state = 1 THEN j.at END AS due_ms,
-  s.id AS session, l.token, coalesce(l.progress, j.progress) AS progress, j.attributes, f.result, j.error, f.finished_ms, f.expires_ms
+  s.id AS session, l.token, coalesce(l.progress, j.progress) AS progress, j.attributes,
+  f.result, j.error, f.finished_ms, f.expires_ms
 FROM hf_job j
 JOIN hf_queue q ON q.no = j.queue
 JOIN hf_partition p ON p.no = q.partition
