@@ -7,6 +7,7 @@ import { kvWorkload } from "./kv-workload.ts";
 import { leaseWorkload } from "./lease-workload.ts";
 import { rawWorkload } from "./raw-workload.ts";
 import { storeWorkload } from "./store-workload.ts";
+import { workflowWorkload } from "./workflow-workload.ts";
 import type { SimulationResult } from "../../src/sim/index.ts";
 
 const WORKLOADS: readonly ((seed: number) => Promise<SimulationResult>)[] = [
@@ -15,6 +16,7 @@ const WORKLOADS: readonly ((seed: number) => Promise<SimulationResult>)[] = [
   (seed) => kvWorkload(seed),
   (seed) => leaseWorkload(seed),
   (seed) => jobsWorkload(seed),
+  (seed) => workflowWorkload(seed),
 ];
 
 export async function hashes(seeds: readonly number[]): Promise<string[]> {

@@ -11,11 +11,15 @@ import type {
   ClaimedJob,
   Enqueued,
   Group,
+  JobState,
   Op,
   OpResult,
   QueueEnqueue,
   QueueSettle,
   RateConfig,
+  RunsRecord,
+  RunsSend,
+  Sent,
 } from "../../src/store/ops.ts";
 import { auditQueue } from "./audit.ts";
 
@@ -37,6 +41,10 @@ interface Job {
   lost: number;
   /** It left its place while retrying: later jobs of its key may pass. */
   hasYielded: boolean;
+  /** Of a run: where its journal and its events end, and whether an event wakes it. */
+  records: number;
+  events: number;
+  isSuspended: boolean;
 }
 
 interface Session {
@@ -149,9 +157,13 @@ export class QueueModel {
       case "queue.claim":
         return this.#claim(state, op.session, result as Claimed, nowMs);
       case "queue.settle":
-        return this.#settled(op, nowMs);
+        return this.#settled(op, result as JobState, nowMs);
       case "queue.redrive":
         return this.#redriven(op.ids ?? [], (result as Affected).count);
+      case "runs.record":
+        return this.#recorded(op, nowMs);
+      case "runs.send":
+        return this.#sent(op, result as Sent, nowMs);
       default:
     }
   }
@@ -179,7 +191,8 @@ export class QueueModel {
     const dueMs = nowMs + delayMs;
     const windowMs = op.dedupe === null ? dueMs : nowMs + op.dedupe.ttlMs;
     const times = { isDelayed: delayMs > 0, dueMs, windowMs };
-    const job = { seq, id, key, ...times, ...marks, hasYielded: false };
+    const ofRun = { records: 0, events: 0, isSuspended: false };
+    const job = { seq, id, key, ...times, ...marks, hasYielded: false, ...ofRun };
     this.jobs.set(seq, job);
     this.#byId.set(id, job);
   }
@@ -217,6 +230,12 @@ export class QueueModel {
     const isCounted =
       claimed.attempt === job.attempts + 1 && claimed.delivery === job.attempts + job.lost + 1;
     check(isCounted, "attempts and deliveries are counted", { claimed, job });
+    if (claimed.run !== undefined) {
+      const { lastRecord, lastEvent } = claimed.run;
+      const isWhole = lastRecord === job.records && lastEvent === job.events;
+      check(isWhole, "a claim says where journal and events end", { claimed, job });
+    }
+    job.isSuspended = false;
     job.token = claimed.token;
     job.holder = session;
     if (job.key !== null) this.#checkKey(state, job, nowMs);
@@ -265,13 +284,45 @@ export class QueueModel {
     job.hasYielded = false;
   }
 
-  #settled(op: QueueSettle, nowMs: number): void {
+  /** The job, if the op is its holder's. */
+  #held(op: QueueSettle | RunsRecord, nowMs: number, what: string): Job {
     const job = this.jobs.get(op.seq);
-    check(job !== undefined, "a settled job was added", op);
-    const session = this.#live(op.session, nowMs, "settles");
-    check(job.token === op.token, "only the newest token settles", { op, job });
-    check(job.holder === session, "only the holder settles", { op, job });
+    check(job !== undefined, `a job that ${what} was added`, op);
+    const session = this.#live(op.session, nowMs, what);
+    check(job.token === op.token, `only the newest token ${what}`, { op, job });
+    check(job.holder === session, `only the holder ${what}`, { op, job });
+    return job;
+  }
+
+  #recorded(op: RunsRecord, nowMs: number): void {
+    const job = this.#held(op, nowMs, "records");
+    // The same append once more changes nothing.
+    if (op.after < job.records) return;
+    check(op.after === job.records, "records follow the last one", { op, job });
+    job.records += op.records.length;
+    if (op.isProgress) Object.assign(job, { attempts: 0, lost: 0 });
+  }
+
+  #sent(op: RunsSend, { no, status }: Sent, nowMs: number): void {
+    if (status !== "sent") return;
+    const job = this.#byId.get(op.run);
+    check(job !== undefined, "a run that is sent to was started", op);
+    check(no === ++job.events, "events are numbered in the order of sending", { op, no, job });
+    if (job.isSuspended) job.dueMs = nowMs;
+  }
+
+  #suspended(job: Job, op: QueueSettle, state: JobState, nowMs: number): void {
+    const isBehind = job.events > (op.seen ?? 0);
+    const isRight = state === (isBehind ? "ready" : "scheduled");
+    check(isRight, "no event is slept through that the holder did not know", { op, job, state });
+    const dueMs = isBehind ? nowMs : (op.untilMs ?? Infinity);
+    Object.assign(job, { attempts: 0, lost: 0, isSuspended: true, dueMs });
+  }
+
+  #settled(op: QueueSettle, state: JobState, nowMs: number): void {
+    const job = this.#held(op, nowMs, "settles");
     job.holder = null;
+    if (op.outcome === "suspended") this.#suspended(job, op, state, nowMs);
     if (op.outcome === "retry") {
       job.attempts++;
       job.dueMs = nowMs + op.delayMs;

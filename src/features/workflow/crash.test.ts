@@ -102,7 +102,7 @@ class Play {
     if (ended === undefined) throw failure ?? new Error(`No end: ${this.#instants.join(", ")}`);
     const totals = await this.#totals(sagas, client, ended);
     await this.#close();
-    const calls = Object.fromEntries([...this.#calls].sort(([a], [b]) => (a < b ? -1 : 1)));
+    const calls = Object.fromEntries(this.#calls);
     return { totals, calls, instants: this.#instants };
   }
 

@@ -87,6 +87,7 @@ export class Execution {
   /** The code goes on with what it was given, until this resolves. */
   #turn: Promise<void> | undefined;
   #isIdleDue = false;
+  #isLookDue = false;
   #mismatch: Timer | undefined;
   #later: Timer | undefined;
   #isOver = false;
@@ -309,7 +310,8 @@ export class Execution {
     }
     this.#running--;
     this.#settle();
-    this.#idle();
+    if (this.#isLookDue) this.#look();
+    else this.#idle();
   }
 
   /** The journal goes on with something that nobody asks for. */
@@ -387,7 +389,10 @@ export class Execution {
   // -------------------------------------------------------------- waiting
 
   #look(): void {
-    if (!this.isLive || this.stop !== undefined) return;
+    if (this.stop !== undefined) return;
+    // Once more when all that is recorded is given.
+    this.#isLookDue = !this.isLive;
+    if (this.#isLookDue) return;
     for (const [key, waiting] of this.#waits) if (waiting.check()) this.#waits.delete(key);
     this.#idle();
   }
@@ -421,6 +426,8 @@ export class Execution {
     if (!this.isLive || this.#isDelivering) return false;
     if (this.#ended !== undefined || this.#isOver) return false;
     if (this.#running > 0 || this.journal.isBusy || this.#waits.size === 0) return false;
+    // What is being read may be what is waited for.
+    if (this.journal.isReading) return false;
     return this.#requests.size === this.#waits.size;
   }
 

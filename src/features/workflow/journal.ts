@@ -89,6 +89,10 @@ export class Journal {
   get isBusy(): boolean {
     return this.#isAppending || this.#waiting.length > 0;
   }
+  /** Events are being read; who asked for them is told when all are there. */
+  get isReading(): boolean {
+    return this.#isReading;
+  }
   /** Events that are known to be there are not read yet. */
   get isBehind(): boolean {
     return this.events.length < this.#lastEvent;

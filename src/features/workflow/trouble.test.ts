@@ -188,6 +188,46 @@ describe("events", () => {
     expect(await world.pass(run.result())).toBe("second");
   });
 
+  test("that are read just as the run is to be suspended are not slept through", async () => {
+    const orders = process.store.handle(order);
+    const run = await orders.start("x", { id: "1" });
+    await orders.send("1", "note", "first");
+    const recorded = deferred<void>();
+    let isRecorded = false;
+    process.onAnswer = (groups) => {
+      if (!records(groups, "got:note")) return undefined;
+      isRecorded = true;
+      return recorded.promise;
+    };
+    const held = deferred<string>();
+    orders.work(async (input, r) => {
+      if (input === "held") return r.step("hold", () => held.promise);
+      return (await Promise.all([r.waitFor("note"), r.waitFor("note")])).join();
+    });
+    await orders.start("held", { id: "2" });
+    await world.clock.advance(100);
+    expect(isRecorded).toBe(true);
+    const reads = [deferred<void>(), deferred<void>()];
+    let count = 0;
+    process.onAfterRead = ([first]) =>
+      first?.read === "runs.journal" && first.seq === 1 ? reads[count++]?.promise : undefined;
+    const other = await world.process();
+    const sender = other.store.handle(order);
+    await sender.send("1", "note", "second");
+    await world.clock.advance(100);
+    // The hint is for the queue: there is a second read when the first is answered.
+    await sender.send("2", "note", "for another");
+    await world.clock.advance(100);
+    expect(count).toBe(1);
+    reads[0]?.resolve();
+    await until(() => count === 2);
+    recorded.resolve();
+    await world.clock.advance(100);
+    reads[1]?.resolve();
+    expect(await world.pass(run.result())).toBe("first,second");
+    held.resolve("done");
+  });
+
   test("a read of events that fails ends nothing that is under way", async () => {
     const orders = process.store.handle(order);
     const gate = deferred<void>();
