@@ -33,10 +33,10 @@ Orders
 
 The run
   --processes N    worker processes (4)
-  --kills N        kill -9 of processes that hold orders (5)
+  --kills N        kill -9 of workers, the payment service, and workers that are just
+                   undoing an order, in turn (5)
   --engine URL     the store (a new SQLite file in a temporary folder)
-  --broken         take orders in two commits instead of one; the audit must find what
-                   the kills make of that
+  --broken         take orders without care; the audit must find what the kills make of that
   --json           print one object at the end, and nothing else
   --help           this text
 
@@ -47,8 +47,9 @@ Examples
   npm run -s shop -- --engine sqlite:./shop.db --json
 
 Exit code: 0 if the audit finds nothing wrong, 1 if it does or if the run was too easy to show
-anything (no order completed, fewer than 10 % met a shortage, fewer kills than asked for), 2 if the
-arguments are wrong or the sale could not be held, 130 if it was interrupted.
+anything (no order completed or none failed, fewer than 10 % met a shortage, fewer kills than
+asked for, or none of some kind), 2 if the arguments are wrong or the sale could not be held, 130
+if it was interrupted.
 `;
 
 const OPTIONS = {

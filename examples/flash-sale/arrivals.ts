@@ -1,16 +1,16 @@
 /**
  * The customers: orders arrive, one after the other, as the sale wants them.
  *
- * An order's number is its job's id, so that sending it again changes nothing. Some customers do:
+ * An order's number is its run's id, so that sending it again changes nothing. Some customers do:
  * they got no answer, and try once more.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AddManyOptions } from "holdfast/jobs";
+import type { StartOptions } from "holdfast/workflow";
 import type { Order } from "./rules.ts";
 
-/** What arrivals need of the queue. */
-export interface OrderQueue {
-  addMany(orders: readonly Order[], options: AddManyOptions<Order>): Promise<readonly unknown[]>;
+/** What arrivals need of the workflow. */
+export interface OrderStarter {
+  start(order: Order, options: StartOptions): Promise<unknown>;
 }
 
 /** How fast orders arrive while the pace is held. */
@@ -27,17 +27,23 @@ const CHUNK = 500;
 const REPEATED = 16;
 
 export class Arrivals {
-  readonly #queue: OrderQueue;
+  readonly #starter: OrderStarter;
   readonly #orders: Iterator<Order>;
+  readonly #onArrived: (orders: readonly Order[]) => void;
   readonly total: number;
   #sent = 0;
   #repeated = 0;
   #isDrained = false;
 
-  constructor(queue: OrderQueue, orders: Iterator<Order>, total: number) {
-    this.#queue = queue;
+  constructor(
+    starter: OrderStarter,
+    orders: Iterator<Order>,
+    options: { readonly total: number; readonly onArrived: (orders: readonly Order[]) => void },
+  ) {
+    this.#starter = starter;
     this.#orders = orders;
-    this.total = total;
+    this.#onArrived = options.onArrived;
+    this.total = options.total;
   }
 
   /** Orders that are in the store for sure. */
@@ -76,13 +82,19 @@ export class Arrivals {
   async send(count: number, signal: AbortSignal): Promise<number> {
     const orders = this.#take(count);
     if (orders.length === 0) return 0;
-    const options = { id: ({ id }: Order) => id, signal };
-    await this.#queue.addMany(orders, options);
+    signal.throwIfAborted();
+    await this.#start(orders);
     this.#sent += orders.length;
+    this.#onArrived(orders);
     const again = orders.filter((_, index) => (this.#sent - index) % REPEATED === 0);
-    if (again.length > 0) await this.#queue.addMany(again, options);
+    await this.#start(again);
     this.#repeated += again.length;
     return orders.length;
+  }
+
+  /** Together they are a commit or two. */
+  async #start(orders: readonly Order[]): Promise<void> {
+    await Promise.all(orders.map((order) => this.#starter.start(order, { id: order.id })));
   }
 
   #take(count: number): Order[] {

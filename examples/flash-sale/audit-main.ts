@@ -4,7 +4,9 @@
  */
 import { parseArgs } from "node:util";
 import { audit } from "./audit.ts";
-import { openBooks, storePath } from "./audit-read.ts";
+import type { AuditReport, AuditTask } from "./audit.ts";
+import { openBooks, openPayments, paymentsPath, storePath } from "./audit-read.ts";
+import type { OpenBooks } from "./audit-read.ts";
 import { auditTable } from "./audit-table.ts";
 import { demandOf, readOrderFile } from "./input.ts";
 import { numberOption } from "./options.ts";
@@ -15,12 +17,13 @@ const HELP = `Audits a finished sale.
 
   node dist-examples/flash-sale/audit-main.js --engine URL --orders FILE [options]
 
-  --engine URL   the sale's store, sqlite:PATH
-  --orders FILE  the orders of the sale
-  --repeat N     how often they were played (1)
-  --stock SHARE  what each code started with, of its demand (0.6)
-  --kills N      kills that were asked for (0)
-  --json         one object instead of a table
+  --engine URL     the sale's store, sqlite:PATH
+  --orders FILE    the orders of the sale
+  --payments FILE  the payment service's database (PATH with -payments.db)
+  --repeat N       how often they were played (1)
+  --stock SHARE    what each code started with, of its demand (0.6)
+  --kills N        kills that were asked for (0)
+  --json           one object instead of a table
 
 Exit code: 0 if the books are right, 1 if not or if the run was too easy, 2 if it can't be audited.
 `;
@@ -30,6 +33,7 @@ async function main(): Promise<number> {
     options: {
       engine: { type: "string" },
       orders: { type: "string" },
+      payments: { type: "string" },
       repeat: { type: "string", default: "1" },
       stock: { type: "string", default: "0.6" },
       kills: { type: "string", default: "0" },
@@ -51,15 +55,26 @@ async function main(): Promise<number> {
   const orders = new Map<string, Order>();
   for (const order of repeat(file.orders, rounds)) orders.set(order.id, order);
   const stock = initialStock(demandOf(file.orders, rounds), share);
-  const books = openBooks(storePath(values.engine));
+  const path = storePath(values.engine);
+  const books = openBooks(path);
   try {
-    const report = audit(books, { orders, stock, kills });
+    const task = { orders, stock, kills };
+    const report = auditWith(books, values.payments ?? paymentsPath(path), task);
     const isTerminal = process.stdout.isTTY;
     const text = values.json ? JSON.stringify(report) : auditTable(report, isTerminal);
     process.stdout.write(`${text}\n`);
     return report.isClean && report.tooEasy.length === 0 ? 0 : 1;
   } finally {
     books.close();
+  }
+}
+
+function auditWith(books: OpenBooks, path: string, task: AuditTask): AuditReport {
+  const payments = openPayments(path);
+  try {
+    return audit(books, payments, task);
+  } finally {
+    payments.close();
   }
 }
 

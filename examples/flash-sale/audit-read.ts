@@ -1,19 +1,25 @@
 /**
- * Reads a SQLite store by its documented tables, with the bare client: no line of the library is
- * between the file and the audit.
+ * Reads a SQLite store by its documented tables, and the payment service's database by its own,
+ * with the bare client: no line of the library is between the files and the audit.
  *
  * Tables used: `hf_partition`, `hf_queue`, `hf_kv`, `hf_job`, and the places of a job (`hf_ready`,
  * `hf_scheduled`, `hf_blocked`, `hf_lease`, `hf_finished`). The views for people are not: they show
  * one state for each job, and a job in two places is just what the audit looks for.
  */
 import Database from "better-sqlite3";
-import { NAMESPACE, ORDERS_QUEUE } from "./books.ts";
-import type { Books, JobRow, KeyRow } from "./audit.ts";
+import { MAILS_QUEUE, NAMESPACE, ORDERS_WORKFLOW } from "./books.ts";
+import type { Books, JobRow, KeyRow, PaymentRow, Payments } from "./audit.ts";
 
 /** A store that was opened for reading. */
 export interface OpenBooks extends Books {
   close(): void;
 }
+export interface OpenPayments extends Payments {
+  close(): void;
+}
+
+/** What the queues are called that hold the runs of workflows. */
+const RUN_QUEUE = "$run/";
 
 const PARTITION = "SELECT no FROM hf_partition WHERE name = ?";
 const QUEUE = "SELECT no FROM hf_queue WHERE partition = ? AND name = ?";
@@ -35,7 +41,7 @@ const JOBS = `
   ended AS (
     SELECT job, max(state) AS state, max(finished_ms) AS finished_ms, max(result) AS result
     FROM hf_finished WHERE queue = :queue GROUP BY job)
-  SELECT j.id, coalesce(c.places, 0) AS places, e.state, j.lost, j.created_ms AS createdMs,
+  SELECT j.id, coalesce(c.places, 0) AS places, e.state, j.created_ms AS createdMs,
     e.finished_ms AS finishedMs, CAST(e.result AS TEXT) AS result
   FROM hf_job j LEFT JOIN counted c ON c.job = j.job LEFT JOIN ended e ON e.job = j.job
   WHERE j.queue = :queue
@@ -60,15 +66,22 @@ export function storePath(url: string): string {
   );
 }
 
+/** Where the payment service keeps its database, unless it is told: beside the store. */
+export function paymentsPath(store: string): string {
+  return `${store.replace(/\.db$/, "")}-payments.db`;
+}
+
 /** Opens the file. It writes nothing, but may have to recover the log of a killed process. */
 export function openBooks(path: string): OpenBooks {
   const database = new Database(path, { fileMustExist: true });
   try {
     database.pragma("query_only = ON");
     const partition = number(database, PARTITION, NAMESPACE);
-    const queue = number(database, QUEUE, partition, ORDERS_QUEUE);
+    const runs = number(database, QUEUE, partition, RUN_QUEUE + ORDERS_WORKFLOW);
+    const mails = number(database, QUEUE, partition, MAILS_QUEUE);
     return {
-      jobs: () => jobs(database, queue),
+      runs: () => jobs(database, runs),
+      mails: () => jobs(database, mails),
       keys: (prefix) =>
         database.prepare<unknown[], KeyRow>(KEYS).iterate(partition, prefix, prefix),
       close: () => void database.close(),
@@ -77,6 +90,26 @@ export function openBooks(path: string): OpenBooks {
     database.close();
     throw error;
   }
+}
+
+const CHARGES =
+  "SELECT key, order_no AS 'order', pence FROM charge WHERE outcome = 'charged' ORDER BY key";
+const REFUNDS = "SELECT key, order_no AS 'order', pence FROM refund ORDER BY key";
+const CREDITS = "SELECT key, order_no AS 'order', pence FROM credit ORDER BY key";
+
+/** Opens the payment service's file, which nobody else may have open. */
+export function openPayments(path: string): OpenPayments {
+  const database = new Database(path, { fileMustExist: true });
+  database.pragma("query_only = ON");
+  const rows = (sql: string): Iterable<PaymentRow> =>
+    database.prepare<unknown[], PaymentRow>(sql).iterate();
+  return {
+    charges: () => rows(CHARGES),
+    refunds: () => rows(REFUNDS),
+    credits: () => rows(CREDITS),
+    lateCharges: () => number(database, "SELECT count(*) FROM late"),
+    close: () => void database.close(),
+  };
 }
 
 function* jobs(database: Database.Database, queue: number): Generator<JobRow> {

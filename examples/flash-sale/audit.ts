@@ -1,34 +1,43 @@
 /**
- * The audit: compares what a store holds after a sale with what the orders say. It trusts neither
- * the library nor the shop's till: it is given raw rows and the order file, and works out by itself
- * what each order may have done. Pure; `audit-read.ts` gets the rows, `audit-main.ts` is the
- * program.
+ * The audit: compares what a store and the payment service's database hold after a sale with what
+ * the orders say. It trusts neither the library nor the shop's till: it is given raw rows and the
+ * order file, and works out by itself what each order may have done. Pure; `audit-read.ts` gets the
+ * rows, `audit-main.ts` is the program.
  *
  * Each wrong is a number that must be 0:
  *
- *   lost              orders that have ended without both a completed job and a ledger entry
- *   doubled           jobs and ledger entries beyond an order's first
- *   nonTerminal       jobs that have not ended
+ *   lost              orders that have ended without a run, or without the entries of their ending
+ *   doubled           runs, and entries of one step, beyond an order's first
+ *   nonTerminal       runs and mails that have not ended
  *   oversold          units that the ledger sold and the shelf did not have, or still has
  *   missing           units that left the shelf but not by the ledger
  *   negativeStock     moments at which a code stood below 0, in the ledger's order and at the end
  *   refusedMoved      refused orders that moved stock or money
+ *   notUndone         failed orders whose entries don't cancel out
+ *   notCharged        completed orders that were not paid
+ *   doubleCharged     charges beyond an order's first
+ *   notRefunded       orders that failed and kept the money, or returns that were not paid out
+ *   doubleRefunded    orders that got back more than they gave, or are owed
+ *   unconfirmed       orders whose customer was not told
+ *   doubleConfirmed   mails beyond the first of a kind
  *   misrecorded       entries, results, tallies and stocks that say something else than the orders
- *   ledgerDifference  pence by which entries don't add up to 0, or balances to their entries
+ *   ledgerDifference  pence by which entries don't add up to 0, balances to their entries, or the
+ *                     bank's balance to the payments
  */
-import { acceptedEntry, ENDINGS, orderOfKey, PREFIX } from "./books.ts";
-import type { Ending, KillRecord, LedgerEntry } from "./books.ts";
+import { emptyDossier, judgeOrder, REASONS } from "./audit-order.ts";
+import type { Dossier, Reason } from "./audit-order.ts";
+import { parse, parseEntry } from "./audit-parse.ts";
+import { partsOfKey, PREFIX, TALLIED } from "./books.ts";
+import type { Ending, KillRecord, LedgerEntry, Mail } from "./books.ts";
 import type { Order } from "./rules.ts";
 
-/** One job as its rows say. */
+/** One job or run as its rows say. */
 export interface JobRow {
   readonly id: string;
-  /** Its row among the finished ones; null if it has none. */
+  /** Its row among the finished ones; null if it has none. A run that failed is cancelled. */
   readonly finished: "completed" | "cancelled" | "dead" | null;
   /** How often it stands among the ready, scheduled, blocked, leased and finished: 1. */
   readonly places: number;
-  /** Leases of it that were lost with their process. */
-  readonly lost: number;
   readonly createdMs: number;
   readonly finishedMs: number | null;
   readonly result: string | null;
@@ -42,10 +51,29 @@ export interface KeyRow {
 
 /** The rows of a store after a sale. */
 export interface Books {
-  /** All jobs of the queue of orders. */
-  jobs(): Iterable<JobRow>;
+  /** All runs of the workflow of orders. */
+  runs(): Iterable<JobRow>;
+  /** All jobs of the queue of mails. */
+  mails(): Iterable<JobRow>;
   /** Keys that begin so, in the order in which they were last written. */
   keys(prefix: string): Iterable<KeyRow>;
+}
+
+/** A charge, refund or credit as its row says. A refund has the key of its charge. */
+export interface PaymentRow {
+  readonly key: string;
+  readonly order: string;
+  readonly pence: number;
+}
+
+/** The rows of the payment service's database. */
+export interface Payments {
+  /** Those that held; a declined charge is none. */
+  charges(): Iterable<PaymentRow>;
+  refunds(): Iterable<PaymentRow>;
+  credits(): Iterable<PaymentRow>;
+  /** Charges that came after their refund, and were refused. */
+  lateCharges(): number;
 }
 
 /** What the sale was to be. */
@@ -59,30 +87,40 @@ export interface AuditTask {
 }
 
 /** The numbers that must be 0. */
-export interface Wrongs {
-  readonly lost: number;
-  readonly doubled: number;
-  readonly oversold: number;
-  readonly missing: number;
-  readonly negativeStock: number;
-  readonly nonTerminal: number;
-  readonly refusedMoved: number;
-  readonly misrecorded: number;
-  readonly ledgerDifference: number;
-}
+export const WRONGS = [
+  ...["lost", "doubled", "nonTerminal", "oversold", "missing", "negativeStock"],
+  ...["refusedMoved", "notUndone", "notCharged", "doubleCharged", "notRefunded"],
+  ...["doubleRefunded", "unconfirmed", "doubleConfirmed", "misrecorded", "ledgerDifference"],
+] as const;
+export type Wrong = (typeof WRONGS)[number];
+export type Wrongs = Readonly<Record<Wrong, number>>;
+
+/** Notes something wrong, in words. */
+export type Find = (wrong: Wrong, text: string, count?: number) => void;
 
 export interface AuditReport extends Wrongs {
   readonly orders: number;
-  /** Sales that were filled; with the next three, all orders if nothing is wrong. */
+  /** Sales that were filled; with the next four, all orders if nothing is wrong. */
   readonly completed: number;
   readonly refused: number;
   readonly returned: number;
   readonly adjusted: number;
-  /** Kills of processes that held leases, as the killer found them in the store. */
+  /** Orders that were begun and undone, or cancelled before. */
+  readonly failed: number;
+  /** Why they failed. */
+  readonly reasons: Readonly<Record<Reason, number>>;
+  /** Refunds of charges that held, and of charges that did not; charges that came too late. */
+  readonly refunds: number;
+  readonly voids: number;
+  readonly lateCharges: number;
+  /** Kills that counted, as the killer found them. */
   readonly kills: number;
-  /** Leases that the store took from dead processes, by the jobs' own count. */
+  /** Of these, those of the payment service, and those that found an order being undone. */
+  readonly paymentKills: number;
+  readonly compensatingKills: number;
+  /** Leases that dead workers held. */
   readonly lostLeases: number;
-  /** From the first job's coming to the last one's end, by the store's clock. */
+  /** From the first run's coming to the last one's end, by the store's clock. */
   readonly seconds: number;
   readonly ordersPerSecond: number;
   /** True if every wrong is 0. */
@@ -93,101 +131,122 @@ export interface AuditReport extends Wrongs {
   readonly findings: readonly string[];
 }
 
+/** What the kills were. */
+interface Kills {
+  readonly kills: number;
+  readonly paymentKills: number;
+  readonly compensatingKills: number;
+  readonly lostLeases: number;
+}
+
 /** Findings that are told; the numbers count all. */
 const FINDINGS = 20;
 /** The least share of orders that must have met a shortage. */
 const SHORTAGES = 0.1;
+/** So many kills go round the killer's aims. */
+const ROUND = 3;
 
-type Wrong = keyof Wrongs;
-
-/** Audits a sale. Complexity: one pass over jobs, entries and counters each. */
-export function audit(books: Books, task: AuditTask): AuditReport {
-  return new Audit(books, task).run();
+/** Audits a sale. Complexity: one pass over runs, entries, payments, mails and counters each. */
+export function audit(books: Books, payments: Payments, task: AuditTask): AuditReport {
+  return new Audit(books, payments, task).run();
 }
 
 class Audit {
   readonly #books: Books;
+  readonly #payments: Payments;
   readonly #task: AuditTask;
   readonly #findings: string[] = [];
-  readonly #wrongs: Record<Wrong, number> = {
-    lost: 0,
-    doubled: 0,
-    oversold: 0,
-    missing: 0,
-    negativeStock: 0,
-    nonTerminal: 0,
-    refusedMoved: 0,
-    misrecorded: 0,
-    ledgerDifference: 0,
-  };
+  readonly #wrongs = Object.fromEntries(WRONGS.map((wrong) => [wrong, 0])) as Record<Wrong, number>;
   readonly #endings: Record<Ending, number> = {
     completed: 0,
     refused: 0,
     returned: 0,
     adjusted: 0,
+    failed: 0,
   };
-  /** What the first entry of each order says. */
-  readonly #ended = new Map<string, Ending>();
+  readonly #reasons = Object.fromEntries(REASONS.map((each) => [each, 0])) as Record<
+    Reason,
+    number
+  >;
+  readonly #dossiers = new Map<string, Dossier>();
   /** What is on the shelves if the entries are true, and what the entries leave on the accounts. */
   readonly #shelf = new Map<string, number>();
   readonly #balances = new Map<string, number>();
-  #lostLeases = 0;
+  /** What the payments leave at the bank. */
+  #bankPence = 0;
+  #refunds = 0;
+  #voids = 0;
   #firstMs = Infinity;
   #lastMs = -Infinity;
 
-  constructor(books: Books, task: AuditTask) {
+  constructor(books: Books, payments: Payments, task: AuditTask) {
     this.#books = books;
+    this.#payments = payments;
     this.#task = task;
   }
 
   run(): AuditReport {
+    for (const order of this.#task.orders.values()) {
+      this.#dossiers.set(order.id, emptyDossier(order));
+    }
     for (const [code, units] of this.#task.stock) this.#shelf.set(code, units);
+    this.#readRuns();
     this.#readLedger();
-    this.#readJobs();
+    this.#readPayments();
+    this.#readMails();
+    for (const dossier of this.#dossiers.values()) this.#judge(dossier);
     this.#readStock();
     this.#readAccounts();
     this.#readTallies();
     const kills = this.#readKills();
-    const orders = this.#task.orders.size;
     const seconds = this.#lastMs > this.#firstMs ? (this.#lastMs - this.#firstMs) / 1_000 : 0;
+    const ended = Object.values(this.#endings).reduce((all, count) => all + count, 0);
     return {
-      orders,
+      orders: this.#task.orders.size,
       ...this.#endings,
       ...this.#wrongs,
-      kills,
-      lostLeases: this.#lostLeases,
+      reasons: this.#reasons,
+      refunds: this.#refunds,
+      voids: this.#voids,
+      lateCharges: this.#payments.lateCharges(),
+      ...kills,
       seconds,
-      ordersPerSecond: seconds === 0 ? 0 : Math.round((this.#ended.size * 10) / seconds) / 10,
+      ordersPerSecond: seconds === 0 ? 0 : Math.round((ended * 10) / seconds) / 10,
       isClean: Object.values(this.#wrongs).every((count) => count === 0),
       tooEasy: this.#tooEasy(kills),
       findings: this.#findings,
     };
   }
 
-  #find(wrong: Wrong, text: string, count = 1): void {
+  readonly #find: Find = (wrong, text, count = 1) => {
     this.#wrongs[wrong] += count;
     if (this.#findings.length < FINDINGS) this.#findings.push(`${wrong}: ${text}`);
-  }
+  };
 
   // ------------------------------------------------------------ orders
+
+  #readRuns(): void {
+    for (const run of this.#books.runs()) {
+      this.#firstMs = Math.min(this.#firstMs, run.createdMs);
+      this.#lastMs = Math.max(this.#lastMs, run.finishedMs ?? -Infinity);
+      const dossier = this.#dossiers.get(run.id);
+      if (dossier === undefined) this.#find("misrecorded", `run ${run.id} is no order that came`);
+      else dossier.runs.push(run);
+    }
+  }
 
   #readLedger(): void {
     for (const { key, value } of this.#books.keys(PREFIX.ledger)) {
       const entry = parseEntry(value);
-      const order = this.#task.orders.get(orderOfKey(key) ?? "");
-      if (entry === undefined || order === undefined || entry.order !== order.id) {
+      const parts = partsOfKey(key);
+      const dossier = this.#dossiers.get(parts?.order ?? "");
+      const isNamed = entry?.order === dossier?.order.id && entry?.step === parts?.what;
+      if (entry === undefined || dossier === undefined || !isNamed) {
         this.#find("misrecorded", `${key} is no entry of an order that came`);
         if (entry === undefined) continue;
       }
       this.#replay(key, entry);
-      if (order === undefined) continue;
-      if (this.#ended.has(order.id)) {
-        this.#find("doubled", `order ${order.id} has a second entry, ${key}`);
-        continue;
-      }
-      this.#ended.set(order.id, entry.ending);
-      this.#endings[entry.ending] += 1;
-      this.#judgeEntry(key, entry, order);
+      dossier?.entries.push(entry);
     }
   }
 
@@ -206,57 +265,42 @@ class Audit {
     if (sum !== 0) this.#find("ledgerDifference", `${key} adds up to ${sum}`, Math.abs(sum));
   }
 
-  #judgeEntry(key: string, entry: LedgerEntry, order: Order): void {
-    if (entry.ending === "refused") {
-      if (entry.moves.length + entry.postings.length === 0) return;
-      this.#find("refusedMoved", `${key} was refused and moved something`);
-      return;
-    }
-    const expected = acceptedEntry(order);
-    const isRight =
-      entry.ending === expected.ending &&
-      isSame(entry.moves.map(pairOfMove), expected.moves.map(pairOfMove)) &&
-      isSame(entry.postings.map(pairOfPosting), expected.postings.map(pairOfPosting));
-    if (!isRight) this.#find("misrecorded", `${key} is not what order ${order.id} says`);
-  }
-
-  #readJobs(): void {
-    const seen = new Set<string>();
-    for (const job of this.#books.jobs()) {
-      this.#lostLeases += job.lost;
-      this.#firstMs = Math.min(this.#firstMs, job.createdMs);
-      this.#lastMs = Math.max(this.#lastMs, job.finishedMs ?? -Infinity);
-      if (!this.#task.orders.has(job.id)) {
-        this.#find("misrecorded", `job ${job.id} is no order that came`);
-      } else if (seen.has(job.id)) {
-        this.#find("doubled", `order ${job.id} has a second job`);
-      } else {
-        seen.add(job.id);
-        this.#judgeJob(job);
-      }
-    }
-    for (const id of this.#task.orders.keys()) {
-      if (!seen.has(id)) this.#find("lost", `order ${id} has no job`);
+  #readPayments(): void {
+    const note = (kind: "charges" | "refunds" | "credits", { order, pence }: PaymentRow): void => {
+      this.#bankPence += kind === "charges" ? pence : 0 - pence;
+      const dossier = this.#dossiers.get(order);
+      if (dossier === undefined) this.#find("misrecorded", `a payment is for ${order}, no order`);
+      else dossier[kind].push(pence);
+    };
+    for (const row of this.#payments.charges()) note("charges", row);
+    for (const row of this.#payments.credits()) note("credits", row);
+    for (const row of this.#payments.refunds()) {
+      note("refunds", row);
+      if (row.pence === 0) this.#voids += 1;
+      else this.#refunds += 1;
     }
   }
 
-  #judgeJob(job: JobRow): void {
-    const { id, finished, places } = job;
-    if (finished === null) {
-      this.#find("nonTerminal", `the job of order ${id} has not ended`);
-      return;
+  #readMails(): void {
+    for (const { key, value } of this.#books.keys(PREFIX.mail)) {
+      const parts = partsOfKey(key);
+      const dossier = this.#dossiers.get(parts?.order ?? "");
+      const mail = parse(value) as Partial<Mail> | undefined;
+      if (dossier === undefined || mail?.kind === undefined || mail.kind !== parts?.what) {
+        this.#find("misrecorded", `${key} is no mail to a customer who came`);
+      } else dossier.mails.push(mail.kind);
     }
-    if (places !== 1) this.#find("doubled", `the job of order ${id} stands in ${places} places`);
-    if (finished !== "completed") {
-      this.#find("lost", `the job of order ${id} is ${finished}`);
-      return;
+    for (const { id, finished } of this.#books.mails()) {
+      if (finished === null) this.#find("nonTerminal", `the mail ${id} was not sent yet`);
+      else if (finished !== "completed") this.#find("unconfirmed", `the mail ${id} is ${finished}`);
     }
-    const ending = this.#ended.get(id);
-    if (ending === undefined) {
-      this.#find("lost", `order ${id} was completed and has no entry`);
-    } else if (endingOf(job.result) !== ending) {
-      this.#find("misrecorded", `the job of order ${id} says ${job.result}, its entry ${ending}`);
-    }
+  }
+
+  #judge(dossier: Dossier): void {
+    const judged = judgeOrder(dossier, this.#find);
+    if (judged === null) return;
+    this.#endings[judged.ending] += 1;
+    if (judged.reason !== null) this.#reasons[judged.reason] += 1;
   }
 
   // ------------------------------------------------------------ counters
@@ -284,22 +328,25 @@ class Audit {
 
   #readAccounts(): void {
     const accounts = this.#numbers(PREFIX.account);
-    for (const account of new Set([...this.#balances.keys(), ...accounts.keys()])) {
-      const balance = accounts.get(account) ?? 0;
-      const due = this.#balances.get(account) ?? 0;
-      if (balance === due) continue;
-      const text = `${account} has a balance of ${balance}, its entries give ${due}`;
+    const check = (what: string, balance: number, due: number): void => {
+      if (balance === due) return;
+      const text = `${what}: the balance is ${balance}, and should be ${due}`;
       this.#find("ledgerDifference", text, Math.abs(balance - due));
+    };
+    for (const account of new Set([...this.#balances.keys(), ...accounts.keys()])) {
+      const due = this.#balances.get(account) ?? 0;
+      check(`${account} by its entries`, accounts.get(account) ?? 0, due);
     }
+    check("bank by the payments", accounts.get("bank") ?? 0, this.#bankPence);
   }
 
   #readTallies(): void {
     const tallies = this.#numbers(PREFIX.tally);
-    for (const ending of ENDINGS) {
+    for (const ending of TALLIED) {
       const tally = tallies.get(ending) ?? 0;
       const due = this.#endings[ending];
       if (tally === due) continue;
-      this.#find("misrecorded", `the tally says ${tally} ${ending}, the entries ${due}`);
+      this.#find("misrecorded", `the tally says ${tally} ${ending}, the orders ${due}`);
     }
   }
 
@@ -315,30 +362,47 @@ class Audit {
 
   // ------------------------------------------------------------ how hard it was
 
-  #readKills(): number {
-    let kills = 0;
-    let leases = 0;
+  #readKills(): Kills {
+    const seen = { kills: 0, paymentKills: 0, compensatingKills: 0, lostLeases: 0 };
     for (const { key, value } of this.#books.keys(PREFIX.kill)) {
-      const record = parse(value) as Partial<KillRecord> | undefined;
-      if (typeof record?.leases === "number" && record.leases > 0) {
-        kills += 1;
-        leases += record.leases;
+      const record = (parse(value) ?? {}) as Partial<KillRecord>;
+      if (record.what === "payment" && (record.open ?? 0) > 0) {
+        seen.kills += 1;
+        seen.paymentKills += 1;
+      } else if (record.what === "worker" && (record.leases ?? 0) > 0) {
+        const runs = record.runs ?? [];
+        seen.kills += 1;
+        seen.lostLeases += record.leases ?? 0;
+        if (runs.some(({ isCompensating }) => isCompensating)) seen.compensatingKills += 1;
+        for (const run of runs) this.#checkHeld(key, run);
       } else {
-        this.#find("misrecorded", `${key} is no kill of a process that held something`);
+        this.#find("misrecorded", `${key} is no kill of a process that was at work`);
       }
     }
-    if (this.#lostLeases < leases) {
-      const text = `the kills took ${leases} leases, the jobs know of ${this.#lostLeases}`;
-      this.#find("misrecorded", text);
-    }
-    return kills;
+    return seen;
   }
 
-  #tooEasy(kills: number): string[] {
-    const { completed, refused } = this.#endings;
+  /**
+   * Who ended a run after the death had a greater token than the dead; and what was undone failed.
+   */
+  #checkHeld(
+    kill: string,
+    { id, token, isCompensating }: { id: string; token: number; isCompensating: boolean },
+  ): void {
+    const run = this.#dossiers.get(id)?.runs[0];
+    const result = parse(run?.result ?? "null") as { readonly token?: string } | null;
+    const isLater = result?.token === undefined || Number(result.token) > token;
+    const isFitting = !isCompensating || run?.finished === "cancelled" || run?.finished === null;
+    if (run !== undefined && isLater && isFitting) return;
+    this.#find("misrecorded", `${kill} says that its victim held ${id}, and the run does not`);
+  }
+
+  #tooEasy({ kills, paymentKills, compensatingKills }: Kills): string[] {
+    const { completed, refused, failed } = this.#endings;
     const orders = this.#task.orders.size;
     const reasons: string[] = [];
     if (completed === 0) reasons.push("no order was completed");
+    if (failed === 0) reasons.push("no order failed");
     if (refused < orders * SHORTAGES) {
       const share = orders === 0 ? 0 : Math.floor((refused * 1_000) / orders) / 10;
       reasons.push(`${share} % of the orders met a shortage, fewer than ${SHORTAGES * 100} %`);
@@ -346,56 +410,10 @@ class Audit {
     if (kills < this.#task.kills) {
       reasons.push(`${kills} kills counted, fewer than the ${this.#task.kills} asked for`);
     }
+    if (kills >= ROUND && paymentKills === 0) reasons.push("the payment service was not killed");
+    if (kills >= ROUND && compensatingKills === 0) {
+      reasons.push("no kill found an order being undone");
+    }
     return reasons;
   }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
-}
-
-/** The entry as it should look; undefined for anything else. */
-function parseEntry(text: string): LedgerEntry | undefined {
-  const entry = parse(text) as Partial<LedgerEntry> | null | undefined;
-  if (typeof entry !== "object" || entry === null) return undefined;
-  const { order, ending, moves, postings } = entry;
-  const isEntry =
-    typeof order === "string" &&
-    ENDINGS.includes(ending as Ending) &&
-    Array.isArray(moves) &&
-    moves.every(({ code, delta }) => typeof code === "string" && Number.isSafeInteger(delta)) &&
-    Array.isArray(postings) &&
-    postings.every(
-      ({ account, amountPence }) =>
-        typeof account === "string" && Number.isSafeInteger(amountPence),
-    );
-  return isEntry ? (entry as LedgerEntry) : undefined;
-}
-
-function endingOf(result: string | null): unknown {
-  return (parse(result ?? "null") as { readonly ending?: unknown } | null)?.ending;
-}
-
-type Pair = readonly [name: string, amount: number];
-
-function pairOfMove({ code, delta }: LedgerEntry["moves"][number]): Pair {
-  return [code, delta];
-}
-
-function pairOfPosting({ account, amountPence }: LedgerEntry["postings"][number]): Pair {
-  return [account, amountPence];
-}
-
-/** The same pairs, in any order. */
-function isSame(some: readonly Pair[], others: readonly Pair[]): boolean {
-  const text = (pairs: readonly Pair[]): string =>
-    pairs
-      .map((pair) => JSON.stringify(pair))
-      .sort()
-      .join();
-  return text(some) === text(others);
 }

@@ -1,65 +1,190 @@
 /** Books for these tests: read through the library, or made by hand. */
 import type { Holdfast } from "holdfast";
-import type { Books, JobRow, KeyRow } from "./audit.ts";
-import { acceptedEntry, ledgerKey, PREFIX, refusedEntry } from "./books.ts";
-import { orders as definition } from "./definitions.ts";
-import { seeded } from "./seeded.testing.ts";
+import { Runs } from "holdfast/ports/runs";
+import type { Queue } from "holdfast/ports/queue";
+import type { Books, JobRow, KeyRow, PaymentRow, Payments } from "./audit.ts";
+import {
+  attemptKey,
+  booking,
+  creditPence,
+  duePence,
+  MAILS_QUEUE,
+  ORDERS_WORKFLOW,
+  posting,
+  PREFIX,
+  refusal,
+  release,
+  reservation,
+  reversal,
+} from "./books.ts";
+import type { Ending, LedgerEntry, Mail, Tallied } from "./books.ts";
+import { fateOf } from "./fates.ts";
 import { generateOrders } from "./generate.ts";
 import { demandOf } from "./input.ts";
 import { initialStock } from "./rules.ts";
 import type { Order } from "./rules.ts";
+import { seeded } from "./seeded.testing.ts";
 
 /** Everything that a sale of these orders may leave, each row open to be changed. */
 export interface Draft {
   readonly orders: ReadonlyMap<string, Order>;
   readonly stock: ReadonlyMap<string, number>;
-  readonly jobs: JobRow[];
+  readonly runs: JobRow[];
+  readonly mails: JobRow[];
   /** In the order of writing. */
   readonly keys: Map<string, string>;
+  readonly charges: PaymentRow[];
+  readonly refunds: PaymentRow[];
+  readonly credits: PaymentRow[];
+}
+
+/** One sale after the other, each as it should be. */
+class Drafter {
+  readonly draft: Draft;
+  readonly #shelf: Map<string, number>;
+  readonly #numbers = new Map<string, number>();
+  #token = 0n;
+
+  constructor(orders: ReadonlyMap<string, Order>, stock: ReadonlyMap<string, number>) {
+    const none = { runs: [], mails: [], charges: [], refunds: [], credits: [] };
+    this.draft = { orders, stock, keys: new Map(), ...none };
+    this.#shelf = new Map(stock);
+  }
+
+  take(order: Order): void {
+    if (order.kind === "sale") this.#sell(order);
+    else this.#book(order);
+  }
+
+  end(): Draft {
+    const { keys, stock } = this.draft;
+    for (const [code, units] of stock) keys.set(PREFIX.initial + code, String(units));
+    for (const [code, units] of this.#shelf) keys.set(PREFIX.stock + code, String(units));
+    for (const [key, value] of this.#numbers) keys.set(key, String(value));
+    return this.draft;
+  }
+
+  #sell(order: Order): void {
+    if (!this.#tryWrite(order, reservation(order))) return;
+    const { pays, isUndeliverable, cancelsAfterMs } = fateOf(order);
+    const row = { key: `${order.id}/charge`, order: order.id, pence: duePence(order) };
+    const isCharged = pays !== "never" && row.pence > 0;
+    const undo = (...steps: readonly LedgerEntry[]): void => {
+      if (isCharged) this.draft.refunds.push(row);
+      for (const step of [...steps, release(order)]) this.#write(step);
+    };
+    if (pays === "never") {
+      undo();
+      return this.#fail(order, "expired");
+    }
+    if (isCharged) this.draft.charges.push(row);
+    this.#write(posting(order));
+    if (isUndeliverable) {
+      undo(reversal(order));
+      return this.#fail(order, "undeliverable");
+    }
+    this.#tell(order, "confirmed");
+    if (cancelsAfterMs !== null) {
+      this.#tell(order, "withdrawn");
+      undo(reversal(order));
+      return this.#fail(order, null);
+    }
+    this.#end(order, "completed");
+  }
+
+  #book(order: Order): void {
+    if (!this.#tryWrite(order, booking(order))) return;
+    if (order.kind === "adjustment") return this.#end(order, "adjusted");
+    const row = { key: `${order.id}/credit`, order: order.id, pence: creditPence(order) };
+    if (row.pence > 0) this.draft.credits.push(row);
+    this.#tell(order, "credited");
+    this.#end(order, "returned");
+  }
+
+  #tryWrite(order: Order, entry: LedgerEntry): boolean {
+    const short = entry.moves.find(({ code, delta }) => (this.#shelf.get(code) ?? 0) + delta < 0);
+    if (short === undefined) {
+      this.#write(entry);
+      return true;
+    }
+    this.#write(refusal(order, short.code));
+    this.#end(order, "refused");
+    return false;
+  }
+
+  #write(entry: LedgerEntry): void {
+    for (const { code, delta } of entry.moves) {
+      this.#shelf.set(code, (this.#shelf.get(code) ?? 0) + delta);
+    }
+    for (const { account, amountPence } of entry.postings) {
+      this.#add(PREFIX.account + account, amountPence);
+    }
+    const key = attemptKey(PREFIX.ledger, entry.order, entry.step, this.#attempt());
+    this.draft.keys.set(key, JSON.stringify(entry));
+  }
+
+  #tell(order: Order, kind: Mail["kind"]): void {
+    const mail: Mail = { order: order.id, kind };
+    const key = attemptKey(PREFIX.mail, order.id, kind, this.#attempt());
+    this.draft.keys.set(key, JSON.stringify(mail));
+    this.draft.mails.push(rowOf(`${order.id}/${kind}`, null));
+  }
+
+  #end(order: Order, ending: Tallied): void {
+    this.#add(PREFIX.tally + ending, 1);
+    const token = String(this.#attempt().token);
+    this.draft.runs.push(rowOf(order.id, { ending: ending satisfies Ending, token }));
+  }
+
+  #fail(order: Order, reason: string | null): void {
+    const result =
+      reason === null
+        ? { ended: "cancelled", error: { name: "Cancelled", message: "No more" } }
+        : { ended: "failed", error: { name: "OrderFailed", message: reason } };
+    this.draft.runs.push({ ...rowOf(order.id, result), finished: "cancelled" });
+  }
+
+  #add(key: string, delta: number): void {
+    this.#numbers.set(key, (this.#numbers.get(key) ?? 0) + delta);
+  }
+  #attempt(): { readonly token: bigint; readonly attempt: number } {
+    this.#token += 1n;
+    return { token: this.#token, attempt: 1 };
+  }
+}
+
+function rowOf(id: string, result: unknown): JobRow {
+  const times = { createdMs: 1_000, finishedMs: 3_000 };
+  return { id, finished: "completed", places: 1, ...times, result: JSON.stringify(result) };
 }
 
 /** A right sale of generated orders, taken one after the other. */
 export function draftSale(count: number, share: number = 0.6): Draft {
   const orders = new Map(generateOrders(seeded(1), { count }).map((order) => [order.id, order]));
-  const stock = initialStock(demandOf([...orders.values()], 1), share);
-  const shelf = new Map(stock);
-  const numbers = new Map<string, number>();
-  const add = (key: string, delta: number): void =>
-    void numbers.set(key, (numbers.get(key) ?? 0) + delta);
-  const keys = new Map<string, string>();
-  const jobs: JobRow[] = [];
-  let token = 0n;
-  for (const order of orders.values()) {
-    token += 1n;
-    const accepted = acceptedEntry(order);
-    const short = accepted.moves.find(({ code, delta }) => (shelf.get(code) ?? 0) + delta < 0);
-    const entry = short === undefined ? accepted : refusedEntry(order, short.code);
-    for (const { code, delta } of entry.moves) shelf.set(code, (shelf.get(code) ?? 0) + delta);
-    for (const { account, amountPence } of entry.postings) {
-      add(PREFIX.account + account, amountPence);
-    }
-    add(PREFIX.tally + entry.ending, 1);
-    keys.set(ledgerKey(order.id, token), JSON.stringify(entry));
-    jobs.push({
-      ...{ id: order.id, finished: "completed", places: 1, lost: 0 },
-      ...{ createdMs: 1_000, finishedMs: 3_000 },
-      result: JSON.stringify({ ending: entry.ending }),
-    });
-  }
-  for (const [code, units] of stock) keys.set(PREFIX.initial + code, String(units));
-  for (const [code, units] of shelf) keys.set(PREFIX.stock + code, String(units));
-  for (const [key, value] of numbers) keys.set(key, String(value));
-  return { orders, stock, jobs, keys };
+  const drafter = new Drafter(orders, initialStock(demandOf([...orders.values()], 1), share));
+  for (const order of orders.values()) drafter.take(order);
+  return drafter.end();
 }
 
 /** The draft as the audit reads it. */
-export function booksOf(draft: Pick<Draft, "jobs" | "keys">): Books {
+export function booksOf(draft: Pick<Draft, "runs" | "mails" | "keys">): Books {
   return {
-    jobs: () => draft.jobs,
+    runs: () => draft.runs,
+    mails: () => draft.mails,
     keys: (prefix) =>
       [...draft.keys]
         .filter(([key]) => key.startsWith(prefix))
         .map(([key, value]): KeyRow => ({ key, value })),
+  };
+}
+
+export function paymentsOf(draft: Pick<Draft, "charges" | "refunds" | "credits">): Payments {
+  const { charges, refunds, credits } = draft;
+  return {
+    charges: () => charges,
+    refunds: () => refunds,
+    credits: () => credits,
+    lateCharges: () => 0,
   };
 }
 
@@ -71,17 +196,21 @@ export async function booksIn(hf: Holdfast): Promise<Books> {
   }
   written.sort((a, b) => a.revision - b.revision);
   const keys = new Map(written.map(({ key, value }) => [key, value]));
-  const jobs: JobRow[] = [];
-  for (const state of ["completed", "dead", "ready", "leased", "scheduled"] as const) {
-    const list = await hf.open(definition).list(state, { limit: 1_000 });
-    for (const job of list.jobs) {
-      const isFinished = state === "completed" || state === "dead";
-      jobs.push({
-        ...{ id: job.id, finished: isFinished ? state : null, places: 1, lost: job.lost },
-        ...{ createdMs: job.createdMs, finishedMs: job.finishedMs ?? null },
-        result: JSON.stringify(job.output ?? null),
-      });
+  const runs = await rowsIn(new Runs(hf.store, ORDERS_WORKFLOW).queue);
+  return booksOf({ runs, mails: await rowsIn(hf.queue(MAILS_QUEUE)), keys });
+}
+
+async function rowsIn(queue: Queue): Promise<JobRow[]> {
+  const rows: JobRow[] = [];
+  const states = ["completed", "cancelled", "dead", "ready", "leased", "scheduled"] as const;
+  for (const state of states) {
+    const { jobs } = await queue.list(state, { limit: 1_000 });
+    for (const { id, createdMs, finishedMs, result } of jobs) {
+      const isEnded = state === "completed" || state === "cancelled" || state === "dead";
+      const text = result === null ? null : String(result);
+      const finished = isEnded ? state : null;
+      rows.push({ id, finished, places: 1, createdMs, finishedMs, result: text });
     }
   }
-  return booksOf({ jobs, keys });
+  return rows;
 }

@@ -1,22 +1,33 @@
 /**
- * The killer: `kill -9` of worker processes in the middle of their work.
+ * The killer: `kill -9` of workers and of the payment service in the middle of their work.
  *
- * A kill counts only if it hurt. After the process is dead, the store is asked for its session: if
+ * A kill counts only if it hurt. After a worker is dead, the store is asked for its session: if
  * that still holds leases, they were held at the instant of death, and nobody can have settled them
- * since (the holder is dead, and nobody else may touch them before the session's time is up). A
- * process that happened to hold nothing died in vain, and another one must follow.
+ * since (the holder is dead, and nobody else may touch them before the session's time is up). The
+ * payment service leaves a note of the calls that it had not answered. A process that happened to
+ * have nothing to do died in vain, and another one must follow.
+ *
+ * Victims are chosen in turn: any worker that holds orders, the payment service, and a worker that
+ * is just undoing an order.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Holdfast } from "holdfast";
+import { Runs } from "holdfast/ports/runs";
 import type { SessionView } from "holdfast/store";
-import { PREFIX } from "./books.ts";
-import type { KillRecord } from "./books.ts";
+import { ORDERS_WORKFLOW, PREFIX } from "./books.ts";
+import type { HeldRun, KillRecord } from "./books.ts";
 import type { Random } from "./generate.ts";
 
 /** What the killer needs of the processes. */
 export interface Victims {
-  /** Those that take orders. */
-  readonly pids: readonly number[];
+  /** Workers that take orders. */
+  readonly workers: readonly number[];
+  /** Those of them that are just undoing an order, as far as they have said so. */
+  readonly compensating: readonly number[];
+  /** The payment service, while it runs. */
+  readonly payment: number | undefined;
+  /** Calls that the payment service has open, or had when it died. */
+  readonly openCalls: number;
   kill(pid: number): Promise<void>;
 }
 
@@ -25,7 +36,7 @@ export interface KillerOptions {
   readonly random: Random;
   /** Between two kills: the time that the shop has to get over one. */
   readonly pauseMs: number;
-  /** A victim lives on for up to so long, so that death comes at any point of an order's way. */
+  /** A worker lives on for up to so long, so that death comes at any point of an order's way. */
   readonly mercyMs: number;
   /** Asked for work when no process has any: it may let some orders in. */
   readonly feed: () => Promise<void>;
@@ -34,20 +45,28 @@ export interface KillerOptions {
   readonly onEvent: (text: string) => void;
 }
 
-/** How often the sessions are looked at when a victim is wanted. */
+type Aim = "worker" | "payment" | "compensating";
+const AIMS: readonly Aim[] = ["worker", "payment", "compensating"];
+
+/** How often is looked when a victim is wanted. */
 const LOOK_MS = 2;
-/** No process held anything for so long: more work is needed. */
+/** Nobody was fit for so long: more work is needed. */
 const FEED_MS = 200;
+/** Nobody was undoing anything for so long: any worker will do. */
+const PATIENCE_LOOKS = 2_000;
 
 export class Killer {
   readonly #hf: Holdfast;
+  readonly #runs: Runs;
   readonly #victims: Victims;
   readonly #options: KillerOptions;
   #counted = 0;
   #attempts = 0;
+  #aim = 0;
 
   constructor(hf: Holdfast, victims: Victims, options: KillerOptions) {
     this.#hf = hf;
+    this.#runs = new Runs(hf.store, ORDERS_WORKFLOW);
     this.#victims = victims;
     this.#options = options;
   }
@@ -66,42 +85,67 @@ export class Killer {
     const { kills, pauseMs, mercyMs, random } = this.#options;
     while (this.#counted < kills) {
       await sleep(pauseMs, undefined, { signal });
-      const pid = await this.#findVictim(signal);
+      const aim = AIMS[this.#aim % AIMS.length] ?? "worker";
+      const pid = await this.#findVictim(aim, signal);
       if (pid === undefined) return;
-      await sleep(Math.floor(random() * mercyMs), undefined, { signal });
+      // What is to be hit is over in a moment; a worker's orders go on.
+      if (aim === "worker") await sleep(Math.floor(random() * mercyMs), undefined, { signal });
       this.#attempts += 1;
       await this.#victims.kill(pid);
-      await this.#judge(pid, signal);
+      const record = aim === "payment" ? this.#judgePayment(pid) : await this.#judgeWorker(pid);
+      const hasHit = record !== null && (aim !== "compensating" || isCompensating(record));
+      // What was missed is aimed at again.
+      if (hasHit) this.#aim += 1;
+      if (record !== null) await this.#note(record, signal);
+      else this.#options.onEvent(`killed process ${pid}: it held nothing, not counted`);
     }
   }
 
-  /** A process that holds leases at this moment; undefined: none ever will. */
-  async #findVictim(signal: AbortSignal): Promise<number | undefined> {
+  /** A process that has what is aimed at, at this moment; undefined: none ever will. */
+  async #findVictim(aim: Aim, signal: AbortSignal): Promise<number | undefined> {
     for (let looks = 0; !this.#options.isOver(); looks++) {
       if ((looks * LOOK_MS) % FEED_MS === 0) await this.#options.feed();
-      const { pids } = this.#victims;
-      const sessions = await this.#sessions();
-      const holders = pids.filter((pid) => (sessionOf(sessions, pid)?.leases ?? 0) > 0);
-      const at = Math.floor(this.#options.random() * holders.length);
-      if (holders.length > 0) return holders[at];
+      const found = await this.#look(aim, looks);
+      const at = Math.floor(this.#options.random() * found.length);
+      if (found.length > 0) return found[at];
       await sleep(LOOK_MS, undefined, { signal });
     }
     return undefined;
   }
 
-  /** Asks the store what the dead process held. */
-  async #judge(pid: number, signal: AbortSignal): Promise<void> {
-    const session = sessionOf(await this.#sessions(), pid);
-    if (session === undefined || session.leases === 0) {
-      this.#options.onEvent(`killed process ${pid}: it held nothing, not counted`);
-      return;
+  async #look(aim: Aim, looks: number): Promise<readonly number[]> {
+    const { workers, compensating, payment, openCalls } = this.#victims;
+    if (aim === "payment") return payment !== undefined && openCalls > 0 ? [payment] : [];
+    if (aim === "compensating" && looks < PATIENCE_LOOKS) return compensating;
+    const sessions = await this.#sessions();
+    return workers.filter((pid) => (sessionOf(sessions, pid)?.leases ?? 0) > 0);
+  }
+
+  #judgePayment(pid: number): KillRecord | null {
+    const open = this.#victims.openCalls;
+    return open > 0 ? { what: "payment", pid, open } : null;
+  }
+
+  /** Asks the store what the dead worker held. */
+  async #judgeWorker(pid: number): Promise<KillRecord | null> {
+    const found = sessionOf(await this.#sessions(), pid);
+    if (found === undefined || found.leases === 0) return null;
+    const { session, leases } = found;
+    const { jobs } = await this.#runs.queue.list("leased", { limit: 1_000 });
+    const runs: HeldRun[] = [];
+    for (const job of jobs) {
+      if (job.session !== session) continue;
+      const journal = await this.#runs.journal(job.seq);
+      const isStopped = journal?.records.some(({ key }) => key.startsWith("stop:")) ?? false;
+      runs.push({ id: job.id, token: job.token ?? 0, isCompensating: isStopped });
     }
+    return { what: "worker", pid, session, leases, runs };
+  }
+
+  async #note(record: KillRecord, signal: AbortSignal): Promise<void> {
     this.#counted += 1;
-    const { leases } = session;
-    const record: KillRecord = { pid, session: session.session, leases };
     await this.#hf.kv.put(`${PREFIX.kill}${this.#counted}`, record, { signal });
-    const orders = leases === 1 ? "1 order" : `${leases} orders`;
-    this.#options.onEvent(`kill -9 of process ${pid}, which held ${orders}`);
+    this.#options.onEvent(inWords(record));
   }
 
   async #sessions(): Promise<readonly SessionView[]> {
@@ -110,6 +154,22 @@ export class Killer {
     const [sessions] = await store.read([{ read: "session.list", partition }]);
     return sessions;
   }
+}
+
+function isCompensating(record: KillRecord): boolean {
+  return record.what === "worker" && record.runs.some((run) => run.isCompensating);
+}
+
+function inWords(record: KillRecord): string {
+  if (record.what === "payment") {
+    const calls = record.open === 1 ? "1 call" : `${record.open} calls`;
+    return `kill -9 of the payment service ${record.pid}, which had ${calls} open`;
+  }
+  const { pid, leases, runs } = record;
+  const held = leases === 1 ? "1 lease" : `${leases} leases`;
+  const undoing = runs.filter((run) => run.isCompensating).length;
+  const rest = undoing === 0 ? "" : `, ${undoing} in the middle of undoing`;
+  return `kill -9 of worker ${pid}, which held ${held}${rest}`;
 }
 
 /** The live session of a process, by the process number in its label (host/number/program). */

@@ -8,7 +8,7 @@ import { shutdownSignal } from "holdfast";
 import { SeededRandom } from "holdfast/store";
 import { HELP, shopArguments } from "./arguments.ts";
 import type { ShopArguments } from "./arguments.ts";
-import { storePath } from "./audit-read.ts";
+import { paymentsPath, storePath } from "./audit-read.ts";
 import type { Malformed } from "./csv.ts";
 import { readOrderFile, writeOrderFile } from "./input.ts";
 import { runSale } from "./sale.ts";
@@ -18,6 +18,8 @@ import { openView, silentView } from "./view.ts";
 /** Where a run has its files. */
 interface Place {
   readonly url: string;
+  /** The payment service's database, beside the store. */
+  readonly payments: string;
   readonly orders: string;
   /** A new folder, if one was needed. */
   readonly folder: string | undefined;
@@ -60,11 +62,13 @@ async function main(args: ShopArguments, signal: AbortSignal): Promise<number> {
 async function findPlace(args: ShopArguments): Promise<Place> {
   const { engine, orders } = args;
   if (engine !== undefined && orders !== undefined) {
-    return { url: engine, orders, folder: undefined };
+    return { url: engine, payments: paymentsPath(storePath(engine)), orders, folder: undefined };
   }
   const folder = await mkdtemp(join(tmpdir(), "flash-sale-"));
+  const url = engine ?? `sqlite:${encodeURI(join(folder, "shop.db")).replaceAll("?", "%3F")}`;
   const place = {
-    url: engine ?? `sqlite:${encodeURI(join(folder, "shop.db")).replaceAll("?", "%3F")}`,
+    url,
+    payments: paymentsPath(storePath(url)),
     orders: orders ?? join(folder, "orders.csv"),
     folder,
   };
@@ -84,10 +88,10 @@ async function hold(args: ShopArguments, place: Place, signal: AbortSignal): Pro
   }
   const view = args.isJson ? silentView : openView(process.stdout);
   const { repeat: rounds, stock, processes, kills, seed, isBroken } = args;
-  const { url } = place;
+  const { url, payments } = place;
   const total = orders.length * rounds;
   view.say(`The flash sale: ${total} orders, ${processes} processes, ${kills} kills, ${url}`);
-  const plan = { url, orders, rounds, stock, processes, kills, seed, isBroken };
+  const plan = { url, payments, orders, rounds, stock, processes, kills, seed, isBroken };
   const sale = await runSale({ ...plan, view, signal });
   if (sale.isStalled) {
     process.stderr.write("No order ended for a minute: the sale was given up.\n");
@@ -103,6 +107,7 @@ async function audit(
   const options = {
     engine: place.url,
     orders: place.orders,
+    payments: place.payments,
     repeat: args.repeat,
     stock: args.stock,
     kills: args.kills,

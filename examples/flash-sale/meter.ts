@@ -1,9 +1,9 @@
 /** How far the sale is: asked of the store, ten times a second, and put together for the view. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Holdfast } from "holdfast";
-import { ENDINGS, PREFIX } from "./books.ts";
+import { PREFIX, TALLIED } from "./books.ts";
 import type { Ending } from "./books.ts";
-import { orders } from "./definitions.ts";
+import { confirmations, placeOrder } from "./definitions.ts";
 import type { Progress } from "./view.ts";
 
 /** What the meter needs of the parts of a sale. */
@@ -25,6 +25,7 @@ export class Meter {
   readonly #samples: { readonly atMs: number; readonly ended: number }[] = [];
   readonly #startMs: number = performance.now();
   #ended = 0;
+  #mailsWaiting = 0;
   #movedMs: number = this.#startMs;
 
   constructor(hf: Holdfast, parts: Metered) {
@@ -32,6 +33,10 @@ export class Meter {
     this.#parts = parts;
   }
 
+  /** Mails that are not sent yet. */
+  get mailsWaiting(): number {
+    return this.#mailsWaiting;
+  }
   /** How long ago an order ended. */
   get idleMs(): number {
     return performance.now() - this.#movedMs;
@@ -48,12 +53,17 @@ export class Meter {
   /** The state now. */
   async read(): Promise<Progress> {
     const { processes, killer, arrivals, processesWanted, killsWanted } = this.#parts;
-    const [{ counts, oldestReadyMs }, tallies] = await Promise.all([
-      this.#hf.open(orders).stats(),
-      this.#hf.kv.get(ENDINGS.map((ending) => PREFIX.tally + ending)),
+    const [{ counts, oldestReadyMs }, mails, tallies] = await Promise.all([
+      this.#hf.open(placeOrder).stats(),
+      this.#hf.open(confirmations).counts(),
+      this.#hf.kv.get(TALLIED.map((ending) => PREFIX.tally + ending)),
     ]);
-    const endings: Record<Ending, number> = { completed: 0, refused: 0, returned: 0, adjusted: 0 };
-    ENDINGS.forEach((ending, index) => (endings[ending] = Number(tallies[index]?.value ?? 0)));
+    const endings: Record<Ending, number> = {
+      ...{ completed: 0, refused: 0, returned: 0, adjusted: 0 },
+      failed: counts.cancelled,
+    };
+    TALLIED.forEach((ending, index) => (endings[ending] = Number(tallies[index]?.value ?? 0)));
+    this.#mailsWaiting = mails.ready + mails.leased + mails.scheduled + mails.blocked;
     const ended = counts.completed + counts.cancelled + counts.dead;
     const nowMs = performance.now();
     return {

@@ -1,17 +1,23 @@
 /**
- * The worker processes: so many are always running. One that dies is replaced at once, whether it
- * was killed on purpose or fell over; none outlives the sale, however that ends.
+ * Processes of one program: so many are always running. One that dies is replaced at once, whether
+ * it was killed on purpose or fell over; none outlives the sale, however that ends.
  */
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { READY, SETTINGS_VARIABLE, STOP } from "./worker-settings.ts";
-import type { WorkerSettings } from "./worker-settings.ts";
+import { READY, STOP } from "./settings.ts";
 
 export interface ProcessesOptions {
   readonly count: number;
-  readonly worker: WorkerSettings;
+  /** The file beside this one, without its ending. */
+  readonly program: "worker" | "payment-main";
+  /** What it finds in its environment, asked for whenever one is started. */
+  readonly env: () => Readonly<Record<string, string>>;
+  /** Told what a process says, but for its being ready. */
+  readonly onMessage?: ((pid: number, message: unknown) => void) | undefined;
+  /** So many may fall over by themselves; then something is wrong with the program. Default 10. */
+  readonly maxCrashes?: number | undefined;
   /** Told what happened, in words for people. */
   readonly onEvent: (text: string) => void;
 }
@@ -26,13 +32,10 @@ interface Running {
 
 /** How long a worker may take to leave before it is killed. */
 const STOP_MS = 10_000;
-/** So many may fall over by themselves; then something is wrong with the program, not with them. */
 const MAX_CRASHES = 10;
 const ERROR_CHARS = 4_000;
 
-const PROGRAM = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url),
-);
+const ENDING = import.meta.url.endsWith(".ts") ? "ts" : "js";
 
 export class Processes {
   readonly #options: ProcessesOptions;
@@ -51,7 +54,7 @@ export class Processes {
   get restarts(): number {
     return this.#restarts;
   }
-  /** Process numbers of those that take orders. */
+  /** Process numbers of those that are at work. */
   get pids(): readonly number[] {
     return [...this.#running]
       .filter(({ isReady, isKilled }) => isReady && !isKilled)
@@ -62,7 +65,7 @@ export class Processes {
     return this.#failure.signal;
   }
 
-  /** Starts all of them; resolves when all take orders. Rejects if they can't. */
+  /** Starts all of them; resolves when all are at work. Rejects if they can't. */
   async start(): Promise<void> {
     const starting = Array.from({ length: this.#options.count }, () => this.#spawn());
     await Promise.race([
@@ -102,9 +105,10 @@ export class Processes {
   }
 
   #spawn(): Running {
-    const settings = JSON.stringify(this.#options.worker);
-    const env = { ...process.env, [SETTINGS_VARIABLE]: settings };
-    const child = fork(PROGRAM, [], { env, stdio: ["ignore", "ignore", "pipe", "ipc"] });
+    const { program, env: more, onMessage } = this.#options;
+    const file = fileURLToPath(new URL(`./${program}.${ENDING}`, import.meta.url));
+    const env = { ...process.env, ...more() };
+    const child = fork(file, [], { env, stdio: ["ignore", "ignore", "pipe", "ipc"] });
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-ERROR_CHARS);
     });
@@ -114,7 +118,10 @@ export class Processes {
       child.once("error", () => resolve());
     });
     const ready = new Promise<void>((resolve) => {
-      child.on("message", (message) => message === READY && resolve());
+      child.on("message", (message) => {
+        if (message === READY) resolve();
+        else onMessage?.(child.pid ?? 0, message);
+      });
     });
     const running: Running = { child, ready, dead, isReady: false, isKilled: false };
     this.#running.add(running);
@@ -130,10 +137,10 @@ export class Processes {
       this.#crashes += 1;
       const { exitCode, signalCode } = running.child;
       this.#options.onEvent(
-        `process ${running.child.pid} ended by itself (${signalCode ?? exitCode})`,
+        `${this.#options.program} ${running.child.pid} ended by itself (${signalCode ?? exitCode})`,
       );
-      if (this.#crashes >= MAX_CRASHES) {
-        const message = `${this.#crashes} workers ended by themselves. They said:\n${this.#errors}`;
+      if (this.#crashes >= (this.#options.maxCrashes ?? MAX_CRASHES)) {
+        const message = `${this.#crashes} processes (${this.#options.program}) ended by themselves. They said:\n${this.#errors}`;
         this.#failure.abort(new Error(message));
         return;
       }

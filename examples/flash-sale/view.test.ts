@@ -7,7 +7,7 @@ const progress: Progress = {
   total: 500,
   arrived: 300,
   ended: 250,
-  endings: { completed: 120, refused: 100, returned: 20, adjusted: 10 },
+  endings: { completed: 120, refused: 100, returned: 20, adjusted: 10, failed: 4 },
   perSecond: 31.4,
   waiting: 40,
   held: 10,

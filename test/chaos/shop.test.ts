@@ -1,7 +1,7 @@
 /**
- * The shop under kill -9, as anybody runs it: several real processes, one file, and the audit as a
- * program of its own. Then the audit itself under test: every wrong is planted in a copy of the
- * clean store by raw edits, and must be found.
+ * The shop under kill -9, as anybody runs it: several real workers and a payment service, a file
+ * each, and the audit as a program of its own. Then the audit itself under test: every wrong is
+ * planted in a copy of the clean files by raw edits, and must be found.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -48,10 +48,19 @@ function run(
   });
 }
 
+/** More goods than by default, so that many orders get as far as being paid. */
+const STOCK = "0.8";
+const COUNT = 300;
+const KILLS = 3;
+
 function audit(path: string, kills: number): Promise<Ended> {
-  const url = `sqlite:${path}`;
-  const args = ["--engine", url, "--orders", input, "--kills", String(kills), "--json"];
-  return run("audit-main.js", args);
+  const args = `--engine sqlite:${path} --orders ${input} --stock ${STOCK} --json`.split(" ");
+  return run("audit-main.js", [...args, "--kills", String(kills)]);
+}
+
+/** Where the payment service has its file. */
+function paymentsOf(path: string): string {
+  return path.replace(/\.db$/, "-payments.db");
 }
 
 function childrenOf(pid: number): readonly number[] {
@@ -73,7 +82,7 @@ function isAlive(pid: number): boolean {
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "shop-test-"));
   store = join(folder, "shop.db");
-  const args = "--processes 2 --kills 2 --count 150 --json".split(" ");
+  const args = `--processes 2 --kills ${KILLS} --count ${COUNT} --stock ${STOCK} --json`.split(" ");
   clean = await run("main.js", [...args, "--engine", `sqlite:${store}`]);
   report = JSON.parse(clean.out || "{}") as Report;
   input = String(report["input"]);
@@ -81,20 +90,24 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("a sale through kill -9", () => {
-  test("nothing is lost, doubled or oversold, and the run was hard enough", () => {
+  test("nothing is lost, doubled, oversold or charged for nothing, and the run was hard enough", () => {
     expect(clean.err).toBe("");
     expect(report).toMatchObject({
-      ...{ orders: 150, lost: 0, doubled: 0, oversold: 0, missing: 0, negativeStock: 0 },
-      ...{ nonTerminal: 0, refusedMoved: 0, misrecorded: 0, ledgerDifference: 0 },
-      ...{ kills: 2, isClean: true, tooEasy: [], findings: [] },
+      ...{ orders: COUNT, lost: 0, doubled: 0, oversold: 0, missing: 0, negativeStock: 0 },
+      ...{ nonTerminal: 0, refusedMoved: 0, notUndone: 0, misrecorded: 0, ledgerDifference: 0 },
+      ...{ notCharged: 0, doubleCharged: 0, notRefunded: 0, doubleRefunded: 0 },
+      ...{ unconfirmed: 0, doubleConfirmed: 0 },
+      ...{ kills: KILLS, paymentKills: 1, isClean: true, tooEasy: [], findings: [] },
     });
     const count = (name: string): number => Number(report[name]);
     expect(count("completed")).toBeGreaterThan(0);
-    expect(count("refused")).toBeGreaterThan(15);
+    expect(count("failed")).toBeGreaterThan(0);
+    expect(count("refused")).toBeGreaterThan(COUNT / 10);
+    expect(count("compensatingKills")).toBeGreaterThan(0);
     const ended = count("completed") + count("refused") + count("returned") + count("adjusted");
-    expect(ended).toBe(150);
+    expect(ended + count("failed")).toBe(COUNT);
     expect(count("lostLeases")).toBeGreaterThanOrEqual(2);
-    expect(count("restarts")).toBeGreaterThanOrEqual(2);
+    expect(count("restarts")).toBeGreaterThanOrEqual(KILLS);
     expect(count("seconds")).toBeGreaterThan(0);
     expect(count("ordersPerSecond")).toBeGreaterThan(0);
     expect(clean.code).toBe(0);
@@ -104,16 +117,18 @@ describe("a sale through kill -9", () => {
     expect(clean.out.trimEnd().split("\n")).toHaveLength(1);
   });
 
-  test("the file is left closed", () => {
-    expect(existsSync(store)).toBe(true);
-    expect(existsSync(`${store}-wal`)).toBe(false);
+  test("both files are left closed", () => {
+    for (const file of [store, paymentsOf(store)]) {
+      expect(existsSync(file)).toBe(true);
+      expect(existsSync(`${file}-wal`)).toBe(false);
+    }
   });
 
   test("a store that holds a sale is left alone", async () => {
     const again = await run("main.js", ["--count", "10", "--engine", `sqlite:${store}`]);
     expect(again.err).toContain("found one");
     expect(again.code).toBe(2);
-    expect((await audit(store, 2)).code).toBe(0);
+    expect((await audit(store, KILLS)).code).toBe(0);
   });
 
   test("an interrupt stops every process and leaves nothing behind", async () => {
@@ -144,34 +159,42 @@ describe("a sale through kill -9", () => {
   });
 });
 
-describe("a shop that takes its orders in two commits", () => {
-  test("has doubled orders after the same kills, and the audit finds them", async () => {
-    const args = "--processes 2 --kills 4 --count 150 --broken --json".split(" ");
+describe("a shop that takes its orders without care", () => {
+  test("has doubled and half-done orders after the same kills, and the audit finds them", async () => {
+    const args = `--processes 2 --kills 4 --count 150 --stock ${STOCK} --broken --json`.split(" ");
     const ended = await run("main.js", args);
     const found = JSON.parse(ended.out) as Report;
     expect(found["kills"]).toBe(4);
     expect(found["doubled"]).toBeGreaterThan(0);
+    expect(Number(found["doubleCharged"]) + Number(found["doubleConfirmed"])).toBeGreaterThan(0);
     expect(found["isClean"]).toBe(false);
     expect(ended.code).toBe(1);
   });
 });
 
-/** The first entry whose ending is this. */
+/** The first entry of that step. */
 const ENTRY = `SELECT no FROM hf_kv
-  WHERE key LIKE 'ledger/%' AND json_extract(value, '$.ending') = ?
+  WHERE key LIKE 'ledger/%' AND json_extract(value, '$.step') = ?
   ORDER BY revision LIMIT 1`;
-const JOB = "SELECT min(job) FROM hf_finished";
+const MAIL = "SELECT min(no) FROM hf_kv WHERE key LIKE 'mail/%/confirmed/%'";
+/** The first run that completed. */
+const JOB = `SELECT min(f.job) FROM hf_finished f JOIN hf_queue q ON q.no = f.queue
+  WHERE q.name LIKE '$run/%' AND f.state = 0`;
 const SHELF = "SELECT min(no) FROM hf_kv WHERE key LIKE 'stock/%' AND CAST(value AS INTEGER) > 9";
+/** The first charge that stands. */
+const CHARGE = `SELECT min(key) FROM charge
+  WHERE outcome = 'charged' AND key NOT IN (SELECT key FROM refund)`;
 
+type Change = (sql: string, ...values: unknown[]) => void;
 type Plant = readonly [
   what: string,
   wrong: string,
-  plant: (change: (sql: string, ...values: unknown[]) => void) => void,
+  plant: (store: Change, payments: Change) => void,
 ];
 
 const plants: readonly Plant[] = [
   [
-    "an order's job is gone",
+    "an order's run is gone",
     "lost",
     (change) => {
       change(`DELETE FROM hf_job WHERE job = (${JOB})`);
@@ -179,14 +202,14 @@ const plants: readonly Plant[] = [
     },
   ],
   [
-    "a completed order's entry is gone",
+    "a refused order's entry is gone",
     "lost",
     (change) => {
-      change(`DELETE FROM hf_kv WHERE no = (${ENTRY})`, "completed");
+      change(`DELETE FROM hf_kv WHERE no = (${ENTRY})`, "refuse");
     },
   ],
   [
-    "a job is dead",
+    "a run is dead",
     "lost",
     (change) => {
       change(`UPDATE hf_finished SET state = 2 WHERE job = (${JOB})`);
@@ -199,17 +222,25 @@ const plants: readonly Plant[] = [
       change(
         `INSERT INTO hf_kv (partition, key, value, revision)
         SELECT partition, key || '0', value, revision + 1 FROM hf_kv WHERE no = (${ENTRY})`,
-        "completed",
+        "post",
       );
     },
   ],
   [
-    "a finished job waits as well",
+    "a finished run waits as well",
     "doubled",
     (change) => {
       change(
-        `INSERT INTO hf_ready (queue, rank, job) SELECT queue, 0, job FROM hf_finished LIMIT 1`,
+        `INSERT INTO hf_ready (queue, rank, job) SELECT queue, 0, job FROM hf_finished
+        WHERE job = (${JOB})`,
       );
+    },
+  ],
+  [
+    "a failed order kept its stock",
+    "notUndone",
+    (change) => {
+      change(`DELETE FROM hf_kv WHERE no = (${ENTRY})`, "release");
     },
   ],
   [
@@ -248,20 +279,20 @@ const plants: readonly Plant[] = [
       ]) {
         change(
           `INSERT INTO hf_kv (partition, key, value, revision)
-          SELECT partition, 'ledger/X/' || ?, json_set(value, '$.moves', json_array(
+          SELECT partition, 'ledger/X/book/1.' || ?, json_set(value, '$.moves', json_array(
             json_object('code', substr(key, 7), 'delta', ?)),
-            '$.order', 'X', '$.ending', 'returned',
+            '$.order', 'X', '$.step', 'book',
             '$.postings', json('[]')), revision FROM (SELECT e.partition, s.key, e.value, e.revision
             FROM hf_kv s, hf_kv e WHERE s.no = (${SHELF}) AND e.no = (${ENTRY}))`,
           String(token),
           delta,
-          "completed",
+          "post",
         );
       }
     },
   ],
   [
-    "a job has not ended",
+    "a run has not ended",
     "nonTerminal",
     (change) => {
       change(`INSERT INTO hf_ready (queue, rank, job) SELECT queue, 0, job FROM hf_finished
@@ -284,7 +315,7 @@ const plants: readonly Plant[] = [
       change(
         `UPDATE hf_kv SET value = json_set(value, '$.postings[0].amountPence',
         json_extract(value, '$.postings[0].amountPence') + 1) WHERE no = (${ENTRY})`,
-        "completed",
+        "post",
       );
     },
   ],
@@ -296,7 +327,7 @@ const plants: readonly Plant[] = [
         `UPDATE hf_kv SET value = json_set(value, '$.moves', json_array(json_object(
         'code', (SELECT substr(key, 7) FROM hf_kv WHERE no = (${SHELF})), 'delta', -1)))
         WHERE no = (${ENTRY})`,
-        "refused",
+        "refuse",
       );
       change(
         `UPDATE hf_kv SET value = CAST(CAST(value AS INTEGER) - 1 AS TEXT) WHERE no = (${SHELF})`,
@@ -312,19 +343,82 @@ const plants: readonly Plant[] = [
       );
     },
   ],
-  ["no job knows of the kills", "misrecorded", (change) => change("UPDATE hf_job SET lost = 0")],
+  [
+    "a run was ended by who was dead",
+    "misrecorded",
+    (change) => {
+      change(`UPDATE hf_finished SET result = json_set(result, '$.token', '0')
+        WHERE state = 0 AND json_extract(result, '$.token') IS NOT NULL`);
+    },
+  ],
+  [
+    "a completed order was not charged",
+    "notCharged",
+    (_, payments) => {
+      payments(`DELETE FROM charge WHERE key = (${CHARGE})`);
+    },
+  ],
+  [
+    "an order was charged twice",
+    "doubleCharged",
+    (_, payments) => {
+      payments(`INSERT INTO charge SELECT key || '0', order_no, pence, outcome FROM charge
+        WHERE key = (${CHARGE})`);
+    },
+  ],
+  [
+    "a failed order was charged after all",
+    "notRefunded",
+    (_, payments) => {
+      payments("UPDATE charge SET outcome = 'charged' WHERE outcome = 'declined'");
+    },
+  ],
+  [
+    "a return was not paid out",
+    "notRefunded",
+    (_, payments) => {
+      payments("DELETE FROM credit WHERE key = (SELECT min(key) FROM credit)");
+    },
+  ],
+  [
+    "a completed order was paid back as well",
+    "doubleRefunded",
+    (_, payments) => {
+      payments(
+        `INSERT INTO credit SELECT key, order_no, pence FROM charge WHERE key = (${CHARGE})`,
+      );
+    },
+  ],
+  [
+    "a customer was not told",
+    "unconfirmed",
+    (change) => {
+      change(`DELETE FROM hf_kv WHERE no = (${MAIL})`);
+    },
+  ],
+  [
+    "a customer was told twice",
+    "doubleConfirmed",
+    (change) => {
+      change(`INSERT INTO hf_kv (partition, key, value, revision)
+        SELECT partition, key || '0', value, revision FROM hf_kv WHERE no = (${MAIL})`);
+    },
+  ],
 ];
 
 describe("the audit finds each wrong that is planted", () => {
   test.each(plants)("%s: %s", async (what, wrong, plant) => {
     const path = join(folder, `${what.replaceAll(" ", "-")}.db`);
-    copyFileSync(store, path);
-    const database = new Database(path);
-    plant((sql, ...values) => {
+    const databases = [path, paymentsOf(path)].map((file) => {
+      copyFileSync(file === path ? store : paymentsOf(store), file);
+      return new Database(file);
+    });
+    const [change, payments] = databases.map((database): Change => (sql, ...values) => {
       expect(database.prepare(sql).run(...values).changes, sql).toBeGreaterThan(0);
     });
-    database.close();
-    const ended = await audit(path, 2);
+    plant(change!, payments!);
+    for (const database of databases) database.close();
+    const ended = await audit(path, KILLS);
     const found = JSON.parse(ended.out) as Report;
     expect(found[wrong], JSON.stringify(found["findings"])).toBeGreaterThan(0);
     expect(found["isClean"]).toBe(false);
@@ -340,6 +434,7 @@ describe("the audit finds each wrong that is planted", () => {
   test("the table says so too", async () => {
     const path = join(folder, "table.db");
     copyFileSync(store, path);
+    copyFileSync(paymentsOf(store), paymentsOf(path));
     const database = new Database(path);
     database.exec("UPDATE hf_kv SET value = '-7' WHERE key = 'account/sales'");
     database.close();
@@ -365,9 +460,11 @@ describe("a run that was too easy fails, though nothing is wrong", () => {
   });
 
   test("fewer kills than were asked for", async () => {
-    const ended = await audit(store, 3);
+    const ended = await audit(store, KILLS + 1);
     const found = JSON.parse(ended.out) as { isClean: boolean; tooEasy: string[] };
-    expect(found.tooEasy).toEqual(["2 kills counted, fewer than the 3 asked for"]);
+    expect(found.tooEasy).toEqual([
+      `${KILLS} kills counted, fewer than the ${KILLS + 1} asked for`,
+    ]);
     expect(ended.code).toBe(1);
   });
 });
