@@ -749,6 +749,84 @@ interface WorkflowSettings {
 // src/features/workflow/step.d.ts
 type Undo<T> = (done: T | undefined, attempt: Attempt) => unknown;
 
+// src/features/workflow/testing/clock.d.ts
+class ProcessClock implements Clock {
+    #private;
+    constructor(clock: VirtualClock, onSign: () => void);
+    wallMs(): number;
+    monotonicMs(): number;
+    timer(delayMs: number, fire: () => void): Timer;
+    yield(): Promise<void>;
+    stop(): void;
+}
+
+// src/features/workflow/testing/clock.d.ts
+interface Surroundings {
+    readonly signs: number;
+    idleMs(): Promise<number>;
+    readonly longestJumpMs: number;
+    onJump(): Promise<void>;
+}
+
+// src/features/workflow/testing/clock.d.ts
+class VirtualClock implements Clock {
+    #private;
+    constructor(startMs: number);
+    wallMs(): number;
+    monotonicMs(): number;
+    get elapsedMs(): number;
+    timer(delayMs: number, fire: () => void): Timer;
+    yield(): Promise<void>;
+    rest(around: Surroundings): Promise<void>;
+    advance(byMs: number, around: Surroundings, isDone: () => boolean): Promise<boolean>;
+}
+
+// src/features/workflow/testing/process.d.ts
+interface CommitHooks {
+    before?: ((groups: readonly Group[]) => void) | undefined;
+    after?: ((groups: readonly Group[], results: readonly GroupResult[]) => void) | undefined;
+}
+
+// src/features/workflow/testing/process.d.ts
+interface OpenSession {
+    readonly partition: string;
+    readonly session: string;
+}
+
+// src/features/workflow/testing/process.d.ts
+class ProcessDriver implements StoreDriver {
+    #private;
+    readonly capabilities: StoreDriver["capabilities"];
+    readonly hooks: CommitHooks;
+    readonly sessions: Map<string, OpenSession>;
+    constructor(inner: StoreDriver, onSign: () => void);
+    cut(): void;
+    get isCut(): boolean;
+    commit(groups: readonly Group[]): Promise<readonly GroupResult[]>;
+    read<const R extends readonly Read[]>(reads: R): Promise<{
+        [I in keyof R]: ReadResult<R[I]>;
+    }>;
+    subscribe(channel: Channel, listen: (message: Data | null) => void): () => void;
+    watch(...args: Parameters<StoreDriver["watch"]>): ReturnType<StoreDriver["watch"]>;
+    export(...args: Parameters<StoreDriver["export"]>): ReturnType<StoreDriver["export"]>;
+    import(...args: Parameters<StoreDriver["import"]>): Promise<void>;
+    seal(...args: Parameters<StoreDriver["seal"]>): Promise<void>;
+    durability(): ReturnType<StoreDriver["durability"]>;
+    close(): Promise<void>;
+}
+
+// src/features/workflow/testing/process.d.ts
+interface ProcessParts {
+    readonly name: string;
+    readonly state: MemoryState;
+    readonly clock: VirtualClock;
+    readonly seed: number;
+    readonly namespace: string;
+    readonly sessionTtlMs: number;
+    readonly takeoverMs: number;
+    readonly onSign: () => void;
+}
+
 // src/ports/runs/ops.d.ts
 interface RecordMode {
     readonly isProgress?: boolean | undefined;

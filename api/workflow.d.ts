@@ -4,6 +4,8 @@ interface AnyDefinition<I, O> extends Definition<ChildHandle<I, O>> {
     readonly settings: WorkflowSettings;
 }
 
+type AnyImplementation = Implementation<any, any, any, any, any>;
+
 interface Attempt {
     readonly id: string;
     readonly key: string;
@@ -73,6 +75,11 @@ interface HistoryEntry {
     readonly name: string;
     readonly dueMs: number | undefined;
     readonly value: unknown;
+}
+
+interface Implementation<I = unknown, P = I, O = unknown, R = O, E = object> {
+    readonly definition: WorkflowDefinition<I, P, O, R, E>;
+    readonly handler: RunHandler<P, R, E, I>;
 }
 
 interface Refused {
@@ -159,6 +166,16 @@ interface StepOptions<T> {
 
 type StepWork<T> = (attempt: Attempt) => Promise<T | Completed<T>> | T | Completed<T>;
 
+interface TimelineEntry {
+    readonly atMs: number;
+    readonly what: string;
+    readonly name: string;
+    readonly attempts: number | undefined;
+    readonly dueMs: number | undefined;
+    readonly error: string | undefined;
+    readonly value: unknown;
+}
+
 class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
     #private;
     readonly name: string;
@@ -209,6 +226,14 @@ interface WorkflowOptions<SI extends Schema, SO extends Schema | undefined, SE e
     readonly partition?: string | undefined;
 }
 
+function implement<I, P, O, R, E>(definition: WorkflowDefinition<I, P, O, R, E>, handler: RunHandler<NoInfer<P>, NoInfer<R>, NoInfer<E>, NoInfer<I>>): Implementation<I, P, O, R, E>;
+
+function isImplementation(value: unknown): value is AnyImplementation;
+
 function permanent(cause: unknown): PermanentError;
+
+function timelineOf(history: readonly HistoryEntry[]): readonly TimelineEntry[];
+
+function unchecked<T>(): Schema<T>;
 
 function workflow<SI extends Schema, SO extends Schema | undefined = undefined, SE extends EventSchemas = {}>(name: string, options: WorkflowOptions<SI, SO, SE>): WorkflowDefinition<SchemaInput<SI>, SchemaOutput<SI>, OutputOf<SO>, ReturnOf<SO>, EventsOf<SE>>;

@@ -15,6 +15,8 @@ interface JournalOptions extends Wait {
     readonly limit?: number | undefined;
 }
 
+const RUN_QUEUE = "$run/";
+
 type RunInput = Omit<JobInput, "dedupe">;
 
 class Runs {

@@ -50,7 +50,7 @@ describe("a good command line", () => {
 describe("a bad command line says what was expected", () => {
   test.each([
     [["inspct"], 'Unknown command "inspct": did you mean "inspect"?'],
-    [["frobnicate"], 'Unknown command "frobnicate": expected one of inspect, prove'],
+    [["frobnicate"], 'Unknown command "frobnicate": expected one of inspect, journals, prove'],
     [["inspect", "queus"], 'Unknown inspect command "queus": did you mean "queues"?'],
     [["inspect", "queue"], 'Unknown inspect command "queue": did you mean "queues"?'],
     [["inspect", "jobs"], 'Expected QUEUE after "inspect jobs"'],
@@ -70,6 +70,9 @@ describe("a bad command line says what was expected", () => {
       'Option --state does not belong to "inspect queues"',
     ],
     [["inspect", "jobs", "q", "--broken"], 'Option --broken does not belong to "inspect jobs"'],
+    [["journals", "chekc"], 'Unknown journals command "chekc": did you mean "check"?'],
+    [["journals", "check", "x"], 'Expected at most 0 arguments after "journals check"'],
+    [["journals", "export", "--from", "x"], 'Option --from does not belong to "journals export"'],
     [["prove", "b1", "--namespace", "x"], 'Option --namespace does not belong to "prove"'],
   ])("%j", (argv, message) => {
     expect(usage(...argv)).toContain(message);

@@ -28,6 +28,17 @@ const OPTIONS = {
   list: { type: "boolean" },
   broken: { type: "boolean" },
   short: { type: "boolean" },
+  prefix: { type: "string" },
+  attribute: { type: "string" },
+  values: { type: "boolean" },
+  send: { type: "string" },
+  data: { type: "string" },
+  id: { type: "string" },
+  reason: { type: "string" },
+  "fork-from": { type: "string" },
+  workflow: { type: "string" },
+  module: { type: "string" },
+  from: { type: "string" },
 } as const;
 
 type Specs = typeof OPTIONS;
@@ -51,7 +62,10 @@ const NAMES = [
   "inspect queues",
   "inspect jobs",
   "inspect keys",
+  "inspect runs",
   "inspect sessions",
+  "journals check",
+  "journals export",
   "prove",
 ] as const;
 
@@ -70,7 +84,19 @@ const COMMANDS: Readonly<Record<CommandName, CommandSpec>> = {
     args: ["[PREFIX]"],
     options: [...OF_A_STORE, "get", "limit", "after", "full", "reserved"],
   },
+  "inspect runs": {
+    args: ["[WORKFLOW]", "[ID]"],
+    options: [
+      ...[...OF_A_STORE, "state", "limit", "after", "prefix", "attribute", "values", "full"],
+      ...["send", "data", "id", "cancel", "reason", "fork-from", "redrive"],
+    ] as readonly OptionName[],
+  },
   "inspect sessions": { args: [], options: OF_A_STORE },
+  "journals check": {
+    args: [],
+    options: [...OF_A_STORE, "module", "workflow", "state", "limit", "from"],
+  },
+  "journals export": { args: [], options: [...OF_A_STORE, "workflow", "state", "limit"] },
   prove: { args: ["[ROW]"], options: ["engine", "list", "broken", "short"] },
 };
 

@@ -28,7 +28,11 @@ describe("help and version", () => {
     "inspect queues",
     "inspect jobs",
     "inspect keys",
+    "inspect runs",
     "inspect sessions",
+    "journals",
+    "journals check",
+    "journals export",
     "prove",
   ])("%s has help with examples", async (command) => {
     const { code, out, err } = await holdfast([...command.split(" "), "--help"]);

@@ -10,6 +10,7 @@ import { inspectJobs } from "./inspect/jobs.ts";
 import { inspectKeys } from "./inspect/keys.ts";
 import { engineUrl, withStore, type Place, type View } from "./inspect/open.ts";
 import { inspectQueues } from "./inspect/queues.ts";
+import { inspectRuns } from "./inspect/runs.ts";
 import { inspectSessions } from "./inspect/sessions.ts";
 import { painter, type Layout } from "./table.ts";
 import { jsonText, visible } from "./text.ts";
@@ -30,10 +31,13 @@ export interface Io {
 type Run = Extract<Invocation, { kind: "run" }>;
 type Inspect = (place: Place, args: readonly string[], options: Run["options"]) => Promise<View>;
 
-const INSPECT: Readonly<Record<Exclude<Run["command"], "prove">, Inspect>> = {
+type Inspecting = Extract<Run["command"], `inspect ${string}`>;
+
+const INSPECT: Readonly<Record<Inspecting, Inspect>> = {
   "inspect queues": inspectQueues,
   "inspect jobs": inspectJobs,
   "inspect keys": inspectKeys,
+  "inspect runs": inspectRuns,
   "inspect sessions": inspectSessions,
 };
 
@@ -61,6 +65,9 @@ async function runCommand(invocation: Run, io: Io): Promise<number> {
   const { command, args, options } = invocation;
   try {
     if (command === "prove") return await runProve(invocation, io);
+    if (command === "journals check" || command === "journals export") {
+      return await runJournals(command, invocation, io);
+    }
     const view = await withStore(options, io.env, (place) =>
       INSPECT[command](place, args, options),
     );
@@ -71,6 +78,23 @@ async function runCommand(invocation: Run, io: Io): Promise<number> {
     io.err(failureText(error, { url, isVerbose: options.verbose }));
     return exitCode(error);
   }
+}
+
+async function runJournals(
+  command: "journals check" | "journals export",
+  invocation: Run,
+  io: Io,
+): Promise<number> {
+  // The test kit, which replays journals, is loaded by none of the other commands.
+  const { checkJournals, exportLines } = await import("./journals.ts");
+  const { options } = invocation;
+  if (command === "journals export") {
+    await exportLines(options, io);
+    return EXIT.ok;
+  }
+  const view = await checkJournals(options, io.env);
+  print(view, invocation, io);
+  return view.isOk === false ? EXIT.failed : EXIT.ok;
 }
 
 async function runProve(invocation: Run, io: Io): Promise<number> {

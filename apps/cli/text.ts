@@ -38,6 +38,11 @@ export function jsonText(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2).replace(UNSAFE_IN_JSON, hex)}\n`;
 }
 
+/** The same on one line. */
+export function jsonLine(value: unknown): string {
+  return `${JSON.stringify(value).replace(UNSAFE_IN_JSON, hex)}\n`;
+}
+
 // Combining marks take no column; East Asian wide characters and emoji take two.
 const MARK = /^\p{M}$/u;
 const WIDE = new RegExp(

@@ -10,6 +10,8 @@ import { visible } from "../text.ts";
 /** What a command found: a value for programs, and text for people. */
 export interface View {
   readonly json: unknown;
+  /** False: what was asked for did not hold, and the exit code says so. */
+  readonly isOk?: boolean;
   text(layout: Layout): string;
 }
 

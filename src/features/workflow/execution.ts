@@ -92,11 +92,19 @@ export class Execution {
   #later: Timer | undefined;
   #isOver = false;
   readonly #done = deferred<Ended | Verdict>();
+  readonly #begin: (request: Request) => void;
 
-  constructor(store: Store, held: HeldJob, journal: Journal) {
+  /** `begin`: a replay that only looks begins nothing. Default: what is asked for is done. */
+  constructor(
+    store: Store,
+    held: HeldJob,
+    journal: Journal,
+    begin: (request: Request) => void = (request) => request.start(),
+  ) {
     this.store = store;
     this.held = held;
     this.journal = journal;
+    this.#begin = begin;
   }
 
   /** Unique for the step of the run, whatever runs there are, and however often it began anew. */
@@ -112,6 +120,10 @@ export class Execution {
 
   get isLive(): boolean {
     return this.#cursor >= this.journal.records.length;
+  }
+  /** The record that the code has to ask for next. */
+  get next(): RunRecord | undefined {
+    return this.journal.records[this.#cursor];
   }
   /** Nothing is on record behind what was given last. */
   get isAtEnd(): boolean {
@@ -305,7 +317,7 @@ export class Execution {
     this.#running++;
     for (const request of this.#unstarted) {
       this.#unstarted.delete(request);
-      if (this.stop === undefined) request.start();
+      if (this.stop === undefined) this.#begin(request);
       else this.#refuse(request);
     }
     this.#running--;
@@ -325,7 +337,7 @@ export class Execution {
   }
 
   #mismatchError(found: string): HoldfastError {
-    const record = this.journal.records[this.#cursor];
+    const record = this.next;
     const wanted = describe(record?.key ?? "");
     const { id } = this.held;
     const message = `Expected the code of run "${id}" to ask for ${wanted}, as record ${record?.no} says, got ${found}: bring the old code back, or let it go on as it was behind a patch`;
@@ -441,7 +453,8 @@ export class Execution {
   }
 }
 
-function describe(key: string): string {
+/** What a record of that key is about, in words. */
+export function describe(key: string): string {
   const words: Readonly<Record<string, string>> = {
     step: "step",
     got: "the event",

@@ -80,11 +80,15 @@ export function isSpent(event: string): boolean {
   return [CHILD_EVENT, FORK_EVENT, GONE_EVENT].includes(event);
 }
 
+/** Where the records of a fork are; undefined for what is no fork. */
+export function originOf(events: readonly RunEvent[]): ForkData | undefined {
+  const fork = events.find(({ event }) => event === FORK_EVENT);
+  return fork === undefined ? undefined : decode<ForkData>({ key: FORK_EVENT, data: fork.data });
+}
+
 /** Copies what a fork begins with, as far as it is not there yet. */
 export async function copyOrigin(runs: Runs, journal: Journal): Promise<void> {
-  const fork = journal.events.find(({ event }) => event === FORK_EVENT);
-  if (fork === undefined) return;
-  const { seq, upTo } = decode<ForkData>({ key: FORK_EVENT, data: fork.data });
+  const { seq, upTo } = originOf(journal.events) ?? { seq: 0, upTo: 0 };
   if (journal.records.length >= upTo) return;
   const origin = await readWhole(runs, seq);
   if (origin === null) {

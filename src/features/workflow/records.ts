@@ -33,6 +33,10 @@ export type Mark =
 export type Kind = Outcome | Mark;
 
 const OUTCOMES: ReadonlySet<string> = new Set<Outcome>(["step", "got", "woke", "patch"]);
+const MARKS: ReadonlySet<string> = new Set<Mark>([
+  ...(["begin", "retry", "sleep", "wait", "stop"] as const),
+  ...(["undone", "unfit", "parked", "anew", "redrive"] as const),
+]);
 
 export function keyOf(kind: Kind, name: string): string {
   return `${kind}:${name}`;
@@ -45,6 +49,10 @@ export function nameOf(key: string): string {
 }
 export function isOutcome(key: string): boolean {
   return OUTCOMES.has(kindOf(key));
+}
+/** False for a record that only a newer version can have written. */
+export function isKnown(key: string): boolean {
+  return isOutcome(key) || MARKS.has(kindOf(key));
 }
 
 /** A failure as a record keeps it. */

@@ -63,6 +63,13 @@ export class Undos {
     this.#plans.set(step, plan);
   }
 
+  /** Steps to be undone whenever the run stops, to which the code has not come with an undo. */
+  missing(journal: Journal): readonly { readonly name: string; readonly no: number }[] {
+    return begunSteps(journal).filter(
+      ({ name }) => journal.count(keyOf("undone", name)) === 0 && !this.#plans.has(name),
+    );
+  }
+
   /** Undoes what is not undone yet; gives how the run goes on from there. */
   async run(execution: Execution): Promise<Verdict> {
     const { journal, stop } = execution;
