@@ -32,7 +32,10 @@ export interface WorkflowOptions<
    * least 1; default 5 minutes.
    */
   readonly stepTimeoutMs?: number | undefined;
-  /** How long ended runs stay readable; `deadMs` is for those that need attention. */
+  /**
+   * How long ended runs stay readable, an hour by default, and their ids taken: a start under the
+   * same id is a new run after that. `deadMs` is for those that need attention.
+   */
   readonly keep?: QueueOptions<SI, SO>["keep"];
   /** Runs that are held at once, in all processes together. Default: no limit. */
   readonly concurrency?: { readonly max?: number | undefined } | undefined;

@@ -227,7 +227,7 @@ export class Workflow<I, P = I, O = unknown, R = O, E = Record<never, never>> {
   /**
    * Cancels a run, whatever it is doing: what is under way is aborted, nothing new begins, and the
    * steps that were begun are undone. True: it was asked (and may have ended in order meanwhile);
-   * false: it has ended already.
+   * false: it has ended already. One that needs attention hears of it when it is redriven.
    *
    * Errors: `NOT_FOUND`. The cancel is durable, and reaches the run wherever it is held.
    */

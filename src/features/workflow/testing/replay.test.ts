@@ -298,6 +298,19 @@ describe("changed code is told by what it was to ask for, and what it asks for",
     ]);
   });
 
+  test("a failure at once, where the run waits", async () => {
+    await play(["wait", "sleep", "fail"]);
+    const failing: Code = async (_, run) => {
+      await reserve(run);
+      await run.step("charge", () => "", { undo: () => "" });
+      throw permanent("not today");
+    };
+    expect(lines(await replayed(failing)).sort()).toEqual([
+      'sleep 5: the sleep "rest" / the end of the code (PermanentError: not today)',
+      "wait null: an event to be waited for / the end of the code (PermanentError: not today)",
+    ]);
+  });
+
   test("what a patch says goes on", async () => {
     await play(["wait", "complete"]);
     const patched: Code = async (input, run) => {

@@ -11,7 +11,7 @@ import { checkInteger, checkMs, checkOptions, expected } from "../../../core/opt
 import { sleep } from "../../../core/signal.ts";
 import { Runs } from "../../../ports/runs/index.ts";
 import type { HeldJob } from "../../jobs/index.ts";
-import { describe, Execution, type Ended } from "../execution.ts";
+import { CANCEL_EVENT, describe, Execution, type Ended } from "../execution.ts";
 import { isImplementation, type AnyImplementation } from "../implementation.ts";
 import type { RunStatus } from "../info.ts";
 import { Journal } from "../journal.ts";
@@ -234,7 +234,15 @@ function judge(replayed: Replayed, own: Ended | undefined): BrokenRun | undefine
     const what = `${describe(keyOf("step", step.name))} with an undo`;
     return broken(journal, step.no, what, foundOf(replayed));
   }
-  return execution.stop === undefined ? ofWaiting(replayed) : undefined;
+  return isStopping(journal) ? undefined : ofWaiting(replayed);
+}
+
+/** The run itself had failed or was cancelled; not today's code, where the journal ends. */
+function isStopping({ records, events }: RunJournal): boolean {
+  return (
+    records.some(({ key }) => kindOf(key) === "stop") ||
+    events.some(({ event }) => event === CANCEL_EVENT)
+  );
 }
 
 /** What the run is at, and would not go on with. */
